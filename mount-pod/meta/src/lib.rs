@@ -6,10 +6,17 @@
 //! idempotency key). A **volume** here is a sub-directory that a claim owns.
 
 mod call;
+mod client;
+mod connect;
+mod engine;
 mod entry;
 mod lock;
+mod ops;
 mod quota;
+mod record;
+mod redis;
 mod session;
+mod sqlite;
 mod volume;
 
 use std::sync::Arc;
@@ -18,8 +25,10 @@ use async_trait::async_trait;
 use carafe_types::{Attr, Format, Ino, Result, SessionId, Slice, SliceId};
 
 pub use call::{Call, OpKey};
+pub use connect::{ConnectError, ConnectOptions, connect};
 pub use entry::{
-    Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit, SliceIds, StatFs, XattrMode,
+    Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit, SliceIds,
+    StatFs, XattrMode,
 };
 pub use lock::{FileLock, LockKind, LockRange};
 pub use quota::{Quota, QuotaUsage};
@@ -74,12 +83,24 @@ pub trait Meta: Send + Sync + 'static {
     /// Walks `path` (relative, `/`-separated, no symlinks followed) from `from`.
     async fn resolve(&self, call: &Call, from: Ino, path: &[u8]) -> Result<(Ino, Attr)>;
     /// Makes an entry of any type. `Exists` if the name is taken.
-    async fn create(&self, call: &Call, parent: Ino, name: &[u8], node: &NewNode) -> Result<(Ino, Attr)>;
+    async fn create(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        node: &NewNode,
+    ) -> Result<(Ino, Attr)>;
     /// Opens `name`, making it if it is not there: one trip for O_CREAT.
     /// With `exclusive`, a name that is taken is `Exists`; `truncate` cuts an
     /// existing file. The flag says whether it was made.
     async fn create_open(
-        &self, call: &Call, parent: Ino, name: &[u8], node: &NewNode, exclusive: bool, truncate: bool,
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        node: &NewNode,
+        exclusive: bool,
+        truncate: bool,
     ) -> Result<(Ino, Attr, bool)>;
     /// A symbolic link's target.
     async fn readlink(&self, call: &Call, ino: Ino) -> Result<Vec<u8>>;
@@ -92,11 +113,24 @@ pub trait Meta: Send + Sync + 'static {
     async fn rmdir(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()>;
     /// Moves an entry, replacing what the flags and POSIX allow.
     async fn rename(
-        &self, call: &Call, parent: Ino, name: &[u8], new_parent: Ino, new_name: &[u8], flags: RenameFlags,
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        flags: RenameFlags,
     ) -> Result<(Ino, Attr)>;
     /// A page of a directory from a cursor: at most `limit` entries, with
     /// attributes if asked. Cursors are stateless and stable under change.
-    async fn readdir(&self, call: &Call, ino: Ino, from: Cursor, limit: usize, attrs: bool) -> Result<DirPage>;
+    async fn readdir(
+        &self,
+        call: &Call,
+        ino: Ino,
+        from: Cursor,
+        limit: usize,
+        attrs: bool,
+    ) -> Result<DirPage>;
 
     // Inodes.
 
@@ -113,7 +147,14 @@ pub trait Meta: Send + Sync + 'static {
     /// The names of all extended attributes.
     async fn listxattr(&self, call: &Call, ino: Ino) -> Result<Vec<Vec<u8>>>;
     /// Sets an extended attribute.
-    async fn setxattr(&self, call: &Call, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()>;
+    async fn setxattr(
+        &self,
+        call: &Call,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<()>;
     /// Removes an extended attribute; `NoAttribute` if it is not there.
     async fn removexattr(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<()>;
 
@@ -126,13 +167,30 @@ pub trait Meta: Send + Sync + 'static {
     /// Appends slices to chunks of one or several files and grows their lengths,
     /// all or nothing per file; answers each file's new attributes, in the order of
     /// the inodes' first appearance. An inode that is gone is `NotFound` in its place.
-    async fn commit(&self, call: &Call, commits: &[SliceCommit]) -> Result<Vec<(Ino, Result<Attr>)>>;
+    async fn commit(
+        &self,
+        call: &Call,
+        commits: &[SliceCommit],
+    ) -> Result<Vec<(Ino, Result<Attr>)>>;
     /// fallocate(2) as far as the format can hold it.
-    async fn fallocate(&self, call: &Call, ino: Ino, how: Fallocate, offset: u64, len: u64) -> Result<Attr>;
+    async fn fallocate(
+        &self,
+        call: &Call,
+        ino: Ino,
+        how: Fallocate,
+        offset: u64,
+        len: u64,
+    ) -> Result<Attr>;
     /// Copies by slice reference; no data moves. Answers the bytes copied and the
     /// destination's attributes.
     async fn copy_range(
-        &self, call: &Call, from: Ino, from_offset: u64, to: Ino, to_offset: u64, len: u64,
+        &self,
+        call: &Call,
+        from: Ino,
+        from_offset: u64,
+        to: Ino,
+        to_offset: u64,
+        len: u64,
     ) -> Result<(u64, Attr)>;
     /// Makes all that was answered before this call durable, as far as the engine can.
     async fn sync(&self, call: &Call) -> Result<()>;
@@ -142,7 +200,13 @@ pub trait Meta: Send + Sync + 'static {
     /// BSD lock of a whole file; `WouldBlock` if someone else's stands in the way.
     async fn flock(&self, call: &Call, ino: Ino, owner: u64, kind: LockKind) -> Result<()>;
     /// The first POSIX lock that conflicts with `lock`, if any.
-    async fn getlk(&self, call: &Call, ino: Ino, owner: u64, lock: FileLock) -> Result<Option<FileLock>>;
+    async fn getlk(
+        &self,
+        call: &Call,
+        ino: Ino,
+        owner: u64,
+        lock: FileLock,
+    ) -> Result<Option<FileLock>>;
     /// Sets or removes a POSIX lock; `WouldBlock` as for [`Meta::flock`]. Waiting
     /// is the caller's: it asks again with back-off until interrupted.
     async fn setlk(&self, call: &Call, ino: Ino, owner: u64, lock: FileLock) -> Result<()>;
@@ -159,13 +223,27 @@ pub trait Meta: Send + Sync + 'static {
     // Volumes of claims: what the CSI controller needs, each in one transaction.
 
     /// Makes the directory, its quota and its record. Idempotent for equal arguments.
-    async fn create_volume(&self, call: &Call, volume: &NewVolume) -> Result<VolumeRecord, VolumeError>;
+    async fn create_volume(
+        &self,
+        call: &Call,
+        volume: &NewVolume,
+    ) -> Result<VolumeRecord, VolumeError>;
     /// The record of a volume by id.
     async fn volume(&self, call: &Call, id: &str) -> Result<Option<VolumeRecord>>;
     /// All records, in pages by id.
-    async fn volumes(&self, call: &Call, after: Option<&str>, limit: usize) -> Result<Vec<VolumeRecord>>;
+    async fn volumes(
+        &self,
+        call: &Call,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<VolumeRecord>>;
     /// Changes the quota of a volume's directory and its record's size.
-    async fn resize_volume(&self, call: &Call, id: &str, capacity: u64) -> Result<VolumeRecord, VolumeError>;
+    async fn resize_volume(
+        &self,
+        call: &Call,
+        id: &str,
+        capacity: u64,
+    ) -> Result<VolumeRecord, VolumeError>;
     /// Removes the record and moves the directory into the tombstones if no other
     /// record shares it. Idempotent: `Ok` if there is no record.
     async fn delete_volume(&self, call: &Call, id: &str) -> Result<(), VolumeError>;

@@ -56,7 +56,9 @@ pub enum VolumeError {
         what: String,
     },
     /// Another volume has this path.
-    #[error("the path {path:?} belongs to volume {id} of {owner}: make pathPattern unique, or set the parameter share: \"true\"")]
+    #[error(
+        "the path {path:?} belongs to volume {id} of {owner}: make pathPattern unique, or set the parameter share: \"true\""
+    )]
     PathTaken {
         /// The path.
         path: String,
@@ -66,7 +68,9 @@ pub enum VolumeError {
         owner: String,
     },
     /// The path leaves the volume or holds what no path may.
-    #[error("the path {0:?} is not allowed: it must be relative, without `..`, empty parts, reserved names or parts over 255 bytes")]
+    #[error(
+        "the path {0:?} is not allowed: it must be relative, without `..`, empty parts, reserved names or parts over 255 bytes"
+    )]
     BadPath(String),
     /// There is no such volume.
     #[error("there is no volume {0}")]

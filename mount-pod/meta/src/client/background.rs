@@ -1,0 +1,260 @@
+//! Background work: each step is bounded, and where only one client should do it,
+//! it takes the peer's lease.
+
+use std::sync::Arc;
+
+use carafe_types::{Error, FileType, Ino, Result, SessionId, SliceId};
+
+use super::{Client, hour_of};
+use crate::{
+    Call, Cursor,
+    engine::{Engine, RawEntry, Terms},
+    ops::{Counter, Reads, clean, remove, sessions, volumes::TOMBSTONES},
+};
+
+/// The leases' periods in seconds: nine tenths of the peer's.
+const SESSIONS_PERIOD: i64 = 10;
+/// Deleted files are left alone for this long: slices may still be read.
+const DELETED_AGE: i64 = 3600;
+
+impl<E: Engine> Client<E> {
+    async fn take_lease(&self, call: &Call, counter: Counter, period: i64) -> Result<bool> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let ctx = self.ctx(call, terms).await?;
+        self.plan(terms, move |reads| {
+            sessions::take_lease(reads, &ctx, counter, period)
+        })
+        .await
+    }
+
+    /// Ends a session: sustained inodes first, then its locks and itself, so that
+    /// a step that fails is found again.
+    pub(super) async fn end_session(&self, call: &Call, session: SessionId) -> Result<()> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        for ino in self.engine.sustained(terms, session).await? {
+            let ctx = self.ctx(call, terms).await?;
+            self.plan(terms, move |reads| {
+                sessions::release(reads, &ctx, session, ino)
+            })
+            .await?;
+        }
+        self.opens.lock().retain(|(holder, _)| *holder != session);
+        self.plan(terms, move |_| sessions::end(session)).await
+    }
+
+    pub(super) async fn end_stale_sessions(&self, call: &Call) -> Result<usize> {
+        if !self
+            .take_lease(call, Counter::LastCleanupSessions, SESSIONS_PERIOD)
+            .await?
+        {
+            return Ok(0);
+        }
+        let now = self.now().secs;
+        let stale = self.engine.sessions(Self::terms(call)).await?;
+        let mut ended = 0;
+        for session in stale
+            .into_iter()
+            .filter(|session| session.expires.secs < now)
+        {
+            tracing::info!(
+                session = session.id.0,
+                "a session expired: its locks and open deleted files go"
+            );
+            self.end_session(call, session.id).await?;
+            ended += 1;
+        }
+        Ok(ended)
+    }
+
+    /// Takes deleted files apart, `limit` of them.
+    pub(super) async fn take_files_apart(&self, call: &Call, limit: usize) -> Result<usize> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let before = self.now().secs - DELETED_AGE;
+        let files = self.engine.deleted(terms, before, limit).await?;
+        for file in &files {
+            let ino = file.ino;
+            for index in self.engine.chunks(terms, ino, file.length).await? {
+                self.plan(terms, move |reads| clean::drop_chunk(reads, ino, index))
+                    .await?;
+            }
+            let length = file.length;
+            self.plan(terms, move |_| clean::forget_file(ino, length))
+                .await?;
+        }
+        Ok(files.len())
+    }
+
+    /// Removes what is in the trash for longer than the setting says, deleted
+    /// volumes' trees, and slices that compaction replaced.
+    pub(super) async fn expire(&self, call: &Call, limit: usize) -> Result<usize> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let mut removed = self.expire_tombstones(call, terms, limit).await?;
+        let days = i64::from(self.known(terms).await?.format.trash_days);
+        // Two hours of grace: an hour's directory is filled until the hour is over.
+        let edge = self.now().secs - (days * 24 + 2) * 3600;
+        for hour in self.old_hours(terms, edge).await? {
+            if removed >= limit {
+                return Ok(removed);
+            }
+            removed += self
+                .expire_hour(call, terms, &hour, limit - removed)
+                .await?;
+        }
+        removed += self
+            .expire_delayed(
+                terms,
+                self.now().secs - days * 86_400,
+                limit.saturating_sub(removed),
+            )
+            .await?;
+        Ok(removed)
+    }
+
+    async fn expire_tombstones(&self, call: &Call, terms: Terms, limit: usize) -> Result<usize> {
+        let found = self
+            .look(terms, |reads| reads.entry(Ino::ROOT, TOMBSTONES))
+            .await?;
+        let Some(tombstones) = found else {
+            return Ok(0);
+        };
+        let known = self.known(terms).await?;
+        let mut removed = 0;
+        let (trees, _) = self
+            .listings
+            .page(&self.engine, terms, tombstones.ino, Cursor(0), limit)
+            .await?;
+        for (tree, _) in trees {
+            if removed >= limit {
+                break;
+            }
+            let trash = if known.format.trash_days > 0 {
+                Some(
+                    self.trash_dir(&self.background_ctx(call, &known, None), terms)
+                        .await?,
+                )
+            } else {
+                None
+            };
+            let ctx = self.background_ctx(call, &known, trash);
+            removed += self
+                .remove_tree(
+                    terms,
+                    &ctx,
+                    tombstones.ino,
+                    &tree.name,
+                    tree.ino,
+                    limit - removed,
+                )
+                .await?
+                .0;
+        }
+        Ok(removed)
+    }
+
+    async fn old_hours(&self, terms: Terms, edge: i64) -> Result<Vec<RawEntry>> {
+        let mut hours = Vec::new();
+        let mut visit = |entry: RawEntry| {
+            if hour_of(&entry.name).is_some_and(|hour| hour < edge) {
+                hours.push(entry);
+            }
+        };
+        self.engine.scan_dir(terms, Ino::TRASH, &mut visit).await?;
+        hours.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(hours)
+    }
+
+    /// Removes an hour's entries for good, trees entry by entry, and then the hour.
+    async fn expire_hour(
+        &self,
+        call: &Call,
+        terms: Terms,
+        hour: &RawEntry,
+        limit: usize,
+    ) -> Result<usize> {
+        let known = self.known(terms).await?;
+        let ctx = self.background_ctx(call, &known, None);
+        let mut removed = 0;
+        loop {
+            let (page, _) = self
+                .listings
+                .page(&self.engine, terms, hour.ino, Cursor(0), 1000)
+                .await?;
+            if page.is_empty() {
+                let (ctx, name) = (ctx.clone(), hour.name.clone());
+                let gone = self
+                    .plan(terms, move |reads| {
+                        remove::rmdir(reads, &ctx, Ino::TRASH, &name)
+                    })
+                    .await;
+                return gone.map(|()| removed).or_else(|error| {
+                    if error == Error::NotFound {
+                        Ok(removed)
+                    } else {
+                        Err(error)
+                    }
+                });
+            }
+            for (entry, _) in page {
+                if removed >= limit {
+                    return Ok(removed);
+                }
+                removed += self
+                    .expire_entry(terms, &ctx, hour.ino, entry, limit - removed)
+                    .await?;
+            }
+        }
+    }
+
+    async fn expire_entry(
+        &self,
+        terms: Terms,
+        ctx: &crate::ops::Ctx,
+        hour: Ino,
+        entry: RawEntry,
+        limit: usize,
+    ) -> Result<usize> {
+        if entry.kind == FileType::Directory {
+            return Ok(self
+                .remove_tree(terms, ctx, hour, &entry.name, entry.ino, limit)
+                .await?
+                .0);
+        }
+        let ctx = ctx.clone();
+        self.plan(terms, move |reads| {
+            remove::unlink(reads, &ctx, hour, &entry.name)
+        })
+        .await?;
+        Ok(1)
+    }
+
+    async fn expire_delayed(&self, terms: Terms, before: i64, limit: usize) -> Result<usize> {
+        let delayed = self.engine.delayed(terms, before, limit).await?;
+        let count = delayed.len();
+        for list in delayed {
+            self.plan(terms, move |_| clean::drop_delayed(list.key, &list.slices))
+                .await?;
+        }
+        Ok(count)
+    }
+
+    pub(super) async fn forget(&self, call: &Call, slices: &[(SliceId, u32)]) -> Result<()> {
+        let slices: Arc<[(SliceId, u32)]> = slices.into();
+        let terms = Self::terms(call);
+        self.plan(terms, move |reads: &dyn Reads| {
+            clean::forget_slices(reads, &slices)
+        })
+        .await
+    }
+}

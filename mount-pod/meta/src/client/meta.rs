@@ -1,0 +1,599 @@
+//! The operations: arguments checked, plans run.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use carafe_types::{Attr, Error, Format, Ino, Result, SessionId, Slice, SliceId};
+
+use super::{Client, SLICE_BATCH};
+use crate::{
+    Call, Cursor, DirEntry, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume,
+    Quota, QuotaUsage, RenameFlags, SessionInfo, SessionRecord, SetAttr, SliceCommit, SliceIds,
+    StatFs, VolumeError, VolumeRecord, XattrMode,
+    engine::{Engine, Terms},
+    ops::{
+        Counter, Reads, attrs, create, data, locks, names, quota, remove, rename, sessions,
+        setting, xattr,
+    },
+};
+
+/// A symbolic link's target is at most this long.
+const MAX_TARGET: usize = 4096;
+
+#[async_trait]
+impl<E: Engine> Meta for Client<E> {
+    fn name(&self) -> String {
+        self.engine.name()
+    }
+
+    async fn format(&self, call: &Call, format: &Format, force: bool) -> Result<()> {
+        let terms = Self::terms(call);
+        self.engine.prepare(terms).await?;
+        let sealed = format
+            .sealed(nonce)
+            .map_err(|error| Error::Io(error.to_string()))?;
+        let json =
+            serde_json::to_string_pretty(&sealed).map_err(|error| Error::Io(error.to_string()))?;
+        let known = super::Known {
+            format: Arc::new(format.clone()),
+            quotas: Arc::default(),
+        };
+        let ctx = self.ctx_of(call, &known);
+        let format = format.clone();
+        self.plan(terms, move |reads| {
+            setting::format(reads, &ctx, &format, &json, force)
+        })
+        .await?;
+        self.reload(terms).await.map(|_| ())
+    }
+
+    async fn load(&self, call: &Call) -> Result<Format> {
+        self.reload(Self::terms(call))
+            .await
+            .map(|known| (*known.format).clone())
+    }
+
+    async fn preflight(&self, call: &Call) -> Result<Vec<String>> {
+        self.engine.preflight(Self::terms(call)).await
+    }
+
+    async fn statfs(&self, call: &Call, root: Ino) -> Result<StatFs> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        self.look(terms, move |reads| quota::statfs(reads, &ctx, root))
+            .await
+    }
+
+    async fn new_session(&self, call: &Call, info: &SessionInfo) -> Result<SessionId> {
+        let terms = Self::terms(call);
+        self.reload(terms).await?;
+        let ctx = self.ctx(call, terms).await?;
+        let info = serde_json::to_string(info).map_err(|error| Error::Io(error.to_string()))?;
+        let session = SessionId(
+            self.engine
+                .take_ids(terms, Counter::NextSession, 1)
+                .await?
+                .start,
+        );
+        self.plan(terms, move |_| sessions::open(&ctx, session, &info))
+            .await?;
+        Ok(session)
+    }
+
+    async fn heartbeat(&self, call: &Call, session: SessionId) -> Result<Format> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let before = self.known(terms).await?;
+        let ctx = self.ctx(call, terms).await?;
+        self.plan(terms, move |reads| sessions::extend(reads, &ctx, session))
+            .await?;
+        let now = self.reload(terms).await?;
+        if now.format.uuid != before.format.uuid {
+            return Err(Error::Stale(
+                "the volume was formatted anew under this mount".into(),
+            ));
+        }
+        Ok((*now.format).clone())
+    }
+
+    async fn close_session(&self, call: &Call, session: SessionId) -> Result<()> {
+        self.end_session(call, session).await
+    }
+
+    async fn sessions(&self, call: &Call) -> Result<Vec<SessionRecord>> {
+        self.engine.sessions(Self::terms(call)).await
+    }
+
+    async fn lookup(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<(Ino, Attr)> {
+        names::check_name(name)?;
+        let name = name.to_vec();
+        self.look(Self::terms(call), move |reads| {
+            names::lookup(reads, parent, &name)
+        })
+        .await
+    }
+
+    async fn resolve(&self, call: &Call, from: Ino, path: &[u8]) -> Result<(Ino, Attr)> {
+        let path = path.to_vec();
+        self.look(Self::terms(call), move |reads| {
+            names::resolve(reads, from, &path)
+        })
+        .await
+    }
+
+    async fn create(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        node: &NewNode,
+    ) -> Result<(Ino, Attr)> {
+        check_new(parent, name, node)?;
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let ino = self.next_ino(terms).await?;
+        let (name, node) = (name.to_vec(), node.clone());
+        self.plan(terms, move |reads| {
+            create::create(reads, &ctx, parent, &name, &node, ino)
+        })
+        .await
+    }
+
+    async fn create_open(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        node: &NewNode,
+        exclusive: bool,
+        truncate: bool,
+    ) -> Result<(Ino, Attr, bool)> {
+        check_new(parent, name, node)?;
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let ino = self.next_ino(terms).await?;
+        let (name, node) = (name.to_vec(), node.clone());
+        let plan = move |reads: &dyn Reads| {
+            create::create_open(reads, &ctx, parent, &name, &node, ino, exclusive, truncate)
+        };
+        let answer = self.plan(terms, plan).await?;
+        self.opens.lock().insert((call.session, answer.0));
+        Ok(answer)
+    }
+
+    async fn readlink(&self, call: &Call, ino: Ino) -> Result<Vec<u8>> {
+        self.look(Self::terms(call), move |reads| names::readlink(reads, ino))
+            .await
+    }
+
+    async fn link(&self, call: &Call, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr> {
+        names::check_new_place(parent, name)?;
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let name = name.to_vec();
+        self.plan(terms, move |reads| {
+            create::link(reads, &ctx, ino, parent, &name)
+        })
+        .await
+    }
+
+    async fn unlink(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
+        check_removal(call, parent, name)?;
+        let terms = Self::terms(call);
+        let ctx = self.deleting_ctx(call, terms).await?;
+        let name = name.to_vec();
+        self.plan(terms, move |reads| {
+            remove::unlink(reads, &ctx, parent, &name)
+        })
+        .await
+    }
+
+    async fn rmdir(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
+        check_removal(call, parent, name)?;
+        if parent == Ino::TRASH {
+            return Err(Error::NotPermitted);
+        }
+        let terms = Self::terms(call);
+        let ctx = self.deleting_ctx(call, terms).await?;
+        let name = name.to_vec();
+        self.plan(terms, move |reads| {
+            remove::rmdir(reads, &ctx, parent, &name)
+        })
+        .await
+    }
+
+    async fn rename(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        flags: RenameFlags,
+    ) -> Result<(Ino, Attr)> {
+        check_removal(call, parent, name)?;
+        names::check_new_place(new_parent, new_name)?;
+        let terms = Self::terms(call);
+        let ctx = self.deleting_ctx(call, terms).await?;
+        let tree = self
+            .moved_tree(terms, &ctx, parent, name, new_parent)
+            .await?;
+        let (name, new_name) = (name.to_vec(), new_name.to_vec());
+        let plan = move |reads: &dyn Reads| {
+            let mv = rename::Move {
+                from: parent,
+                name: &name,
+                to: new_parent,
+                new_name: &new_name,
+                tree,
+            };
+            rename::rename(reads, &ctx, mv, flags)
+        };
+        self.plan(terms, plan).await
+    }
+
+    async fn readdir(
+        &self,
+        call: &Call,
+        ino: Ino,
+        from: Cursor,
+        limit: usize,
+        attrs: bool,
+    ) -> Result<DirPage> {
+        let terms = Self::terms(call);
+        let (page, end) = self
+            .listings
+            .page(&self.engine, terms, ino, from, limit)
+            .await?;
+        if page.is_empty() && from.0 == 0 {
+            self.look(terms, move |reads| names::check_dir(reads, ino))
+                .await?;
+        }
+        let inos: Vec<Ino> = page.iter().map(|(entry, _)| entry.ino).collect();
+        let mut found = if attrs {
+            self.engine.nodes(terms, &inos).await?
+        } else {
+            Vec::new()
+        }
+        .into_iter();
+        let entry = |(entry, next): (crate::engine::RawEntry, Cursor)| DirEntry {
+            name: entry.name,
+            ino: entry.ino,
+            kind: entry.kind,
+            attr: found.next().flatten(),
+            next,
+        };
+        Ok(DirPage {
+            entries: page.into_iter().map(entry).collect(),
+            end,
+        })
+    }
+
+    async fn getattr(&self, call: &Call, ino: Ino) -> Result<Attr> {
+        self.look(Self::terms(call), move |reads| reads.node(ino))
+            .await?
+            .ok_or(Error::NotFound)
+    }
+
+    async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let set = set.clone();
+        self.plan(terms, move |reads| attrs::setattr(reads, &ctx, ino, &set))
+            .await
+    }
+
+    async fn open(&self, call: &Call, ino: Ino) -> Result<Attr> {
+        // Counted before it is looked up: an unlink in between keeps the inode.
+        let key = (call.session, ino);
+        let is_new = self.opens.lock().insert(key);
+        let found = self.getattr(call, ino).await;
+        if found.is_err() && is_new {
+            self.opens.lock().remove(&key);
+        }
+        found
+    }
+
+    async fn close(&self, call: &Call, ino: Ino) -> Result<()> {
+        let session = call.session;
+        self.opens.lock().remove(&(session, ino));
+        let terms = Self::terms(call);
+        let nameless = self
+            .look(terms, move |reads| reads.node(ino))
+            .await?
+            .is_some_and(|attr| attr.nlink == 0);
+        if !nameless {
+            return Ok(());
+        }
+        let ctx = self.ctx(call, terms).await?;
+        self.plan(terms, move |reads| {
+            sessions::release(reads, &ctx, session, ino)
+        })
+        .await
+    }
+
+    async fn getxattr(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        let name = name.to_vec();
+        self.look(Self::terms(call), move |reads| {
+            xattr::get(reads, ino, &name)
+        })
+        .await
+    }
+
+    async fn listxattr(&self, call: &Call, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        self.look(Self::terms(call), move |reads| xattr::list(reads, ino))
+            .await
+    }
+
+    async fn setxattr(
+        &self,
+        call: &Call,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<()> {
+        let (name, value) = (name.to_vec(), value.to_vec());
+        self.plan(Self::terms(call), move |reads| {
+            xattr::set(reads, ino, &name, &value, mode)
+        })
+        .await
+    }
+
+    async fn removexattr(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<()> {
+        let name = name.to_vec();
+        self.plan(Self::terms(call), move |reads| {
+            xattr::remove(reads, ino, &name)
+        })
+        .await
+    }
+
+    async fn read_chunk(&self, call: &Call, ino: Ino, index: u32) -> Result<Arc<[Slice]>> {
+        self.look(Self::terms(call), move |reads| reads.chunk(ino, index))
+            .await
+            .map(Into::into)
+    }
+
+    async fn take_slice_ids(&self, call: &Call) -> Result<SliceIds> {
+        let ids = self
+            .engine
+            .take_ids(Self::terms(call), Counter::NextChunk, SLICE_BATCH)
+            .await?;
+        // 0 is the hole.
+        Ok(SliceIds {
+            next: SliceId(ids.start.max(1)),
+            end: SliceId(ids.end),
+        })
+    }
+
+    async fn commit(
+        &self,
+        call: &Call,
+        commits: &[SliceCommit],
+    ) -> Result<Vec<(Ino, Result<Attr>)>> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let commits: Arc<[SliceCommit]> = commits.into();
+        self.plan(terms, move |reads| data::commit_all(reads, &ctx, &commits))
+            .await
+    }
+
+    async fn fallocate(
+        &self,
+        call: &Call,
+        ino: Ino,
+        how: Fallocate,
+        offset: u64,
+        len: u64,
+    ) -> Result<Attr> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        self.plan(terms, move |reads| {
+            data::fallocate(reads, &ctx, ino, how, offset, len)
+        })
+        .await
+    }
+
+    async fn copy_range(
+        &self,
+        call: &Call,
+        from: Ino,
+        from_offset: u64,
+        to: Ino,
+        to_offset: u64,
+        len: u64,
+    ) -> Result<(u64, Attr)> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let from = data::At {
+            ino: from,
+            offset: from_offset,
+        };
+        let to = data::At {
+            ino: to,
+            offset: to_offset,
+        };
+        self.plan(terms, move |reads| {
+            data::copy_range(reads, &ctx, from, to, len)
+        })
+        .await
+    }
+
+    async fn sync(&self, call: &Call) -> Result<()> {
+        self.engine.sync(Self::terms(call)).await
+    }
+
+    async fn flock(&self, call: &Call, ino: Ino, owner: u64, kind: LockKind) -> Result<()> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        self.plan(terms, move |reads| {
+            locks::flock(reads, &ctx, ino, owner, kind)
+        })
+        .await
+    }
+
+    async fn getlk(
+        &self,
+        call: &Call,
+        ino: Ino,
+        owner: u64,
+        lock: FileLock,
+    ) -> Result<Option<FileLock>> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        self.look(terms, move |reads| {
+            locks::getlk(reads, &ctx, ino, owner, lock)
+        })
+        .await
+    }
+
+    async fn setlk(&self, call: &Call, ino: Ino, owner: u64, lock: FileLock) -> Result<()> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        self.plan(terms, move |reads| {
+            locks::setlk(reads, &ctx, ino, owner, lock)
+        })
+        .await
+    }
+
+    async fn set_quota(&self, call: &Call, ino: Ino, quota: Quota) -> Result<()> {
+        self.set_dir_quota(call, ino, quota).await
+    }
+
+    async fn quota(&self, call: &Call, ino: Ino) -> Result<Option<QuotaUsage>> {
+        self.look(Self::terms(call), move |reads| quota::get(reads, ino))
+            .await
+    }
+
+    async fn remove_quota(&self, call: &Call, ino: Ino) -> Result<()> {
+        self.plan(Self::terms(call), move |_| quota::remove(ino))
+            .await?;
+        self.note_quota(ino, false);
+        Ok(())
+    }
+
+    async fn create_volume(
+        &self,
+        call: &Call,
+        volume: &NewVolume,
+    ) -> Result<VolumeRecord, VolumeError> {
+        self.make_volume(call, volume).await
+    }
+
+    async fn volume(&self, call: &Call, id: &str) -> Result<Option<VolumeRecord>> {
+        self.find_volume(call, id).await
+    }
+
+    async fn volumes(
+        &self,
+        call: &Call,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<VolumeRecord>> {
+        let terms = Self::terms(call);
+        self.known(terms).await?;
+        self.engine
+            .volumes(terms, after.map(str::to_owned), limit)
+            .await
+    }
+
+    async fn resize_volume(
+        &self,
+        call: &Call,
+        id: &str,
+        capacity: u64,
+    ) -> Result<VolumeRecord, VolumeError> {
+        self.change_capacity(call, id, capacity).await
+    }
+
+    async fn delete_volume(&self, call: &Call, id: &str) -> Result<(), VolumeError> {
+        self.remove_volume(call, id).await
+    }
+
+    async fn clean_stale_sessions(&self, call: &Call) -> Result<usize> {
+        self.end_stale_sessions(call).await
+    }
+
+    async fn expire_trash(&self, call: &Call, limit: usize) -> Result<usize> {
+        self.expire(call, limit).await
+    }
+
+    async fn clean_deleted_files(&self, call: &Call, limit: usize) -> Result<usize> {
+        self.take_files_apart(call, limit).await
+    }
+
+    async fn dead_slices(&self, call: &Call, limit: usize) -> Result<Vec<(SliceId, u32)>> {
+        self.engine.dead_slices(Self::terms(call), limit).await
+    }
+
+    async fn forget_slices(&self, call: &Call, slices: &[(SliceId, u32)]) -> Result<()> {
+        self.forget(call, slices).await
+    }
+}
+
+impl<E: Engine> Client<E> {
+    /// What a directory that crosses a quota's border uses.
+    async fn moved_tree(
+        &self,
+        terms: Terms,
+        ctx: &crate::ops::Ctx,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+    ) -> Result<Option<(i64, i64)>> {
+        if ctx.quotas.is_empty() || parent == new_parent {
+            return Ok(None);
+        }
+        let ctx = ctx.clone();
+        if !self
+            .look(terms, move |reads| {
+                rename::crosses_quota(reads, &ctx, parent, new_parent)
+            })
+            .await?
+        {
+            return Ok(None);
+        }
+        let name = name.to_vec();
+        match self
+            .look(terms, move |reads| reads.entry(parent, &name))
+            .await?
+        {
+            Some(entry) if entry.kind == carafe_types::FileType::Directory => {
+                self.usage_with(terms, entry.ino).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Random bytes: a nonce seals one secret of one setting.
+fn nonce() -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce.copy_from_slice(&uuid::Uuid::new_v4().into_bytes()[..12]);
+    nonce
+}
+
+fn check_new(parent: Ino, name: &[u8], node: &NewNode) -> Result<()> {
+    names::check_new_place(parent, name)?;
+    let is_link = node.kind == carafe_types::FileType::Symlink;
+    if is_link && (node.target.is_empty() || node.target.contains(&0)) {
+        return Err(Error::Invalid);
+    }
+    if node.target.len() > MAX_TARGET {
+        Err(Error::NameTooLong)
+    } else {
+        Ok(())
+    }
+}
+
+/// Only root takes things out of the trash.
+fn check_removal(call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
+    names::check_place(parent, name)?;
+    if parent.is_trash() && call.uid != 0 {
+        Err(Error::NotPermitted)
+    } else {
+        Ok(())
+    }
+}

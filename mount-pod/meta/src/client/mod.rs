@@ -1,0 +1,305 @@
+//! [`Meta`](crate::Meta) over any engine: what a client keeps in memory between
+//! operations (the setting, ids in stock, what is open, a few listings).
+
+mod background;
+mod listing;
+mod meta;
+mod tree;
+mod volumes;
+
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use carafe_types::{Clock, Error, Format, Ino, Result, SystemClock, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+use self::listing::Listings;
+use crate::{
+    Call,
+    engine::{Engine, Observer, Silent, Terms},
+    ops::{Counter, Ctx, Opens, Plan, Read, Reads, setting},
+    record::Recorded,
+};
+
+/// The deadline of a call that names none.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Inode numbers are taken in batches, as the peer takes them.
+const INODE_BATCH: u64 = 1024;
+/// Slice ids are taken in batches, as the peer takes them.
+const SLICE_BATCH: u64 = 4096;
+
+/// A client of an engine.
+pub(crate) struct Client<E> {
+    engine: E,
+    clock: Arc<dyn Clock>,
+    observer: Box<dyn Observer>,
+    known: RwLock<Option<Known>>,
+    /// Inode numbers in stock.
+    inodes: tokio::sync::Mutex<Range<u64>>,
+    opens: Arc<Opens>,
+    /// The trash's directory of the hour: its name and inode.
+    trash: Mutex<Option<(Vec<u8>, Ino)>>,
+    listings: Listings,
+}
+
+/// What was last read of the setting and the quotas.
+#[derive(Clone)]
+struct Known {
+    format: Arc<Format>,
+    quotas: Arc<HashSet<Ino>>,
+}
+
+impl<E: Engine> Client<E> {
+    /// A client that knows nothing yet.
+    pub(crate) fn new(engine: E) -> Self {
+        Self {
+            engine,
+            clock: Arc::new(SystemClock),
+            observer: Box::new(Silent),
+            known: RwLock::default(),
+            inodes: tokio::sync::Mutex::new(0..0),
+            opens: Arc::default(),
+            trash: Mutex::default(),
+            listings: Listings::default(),
+        }
+    }
+
+    fn terms(call: &Call) -> Terms {
+        Terms {
+            deadline: call.deadline.unwrap_or_else(|| Instant::now() + PATIENCE),
+            key: call.key,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The setting and the quotas, read once and at each heartbeat.
+    async fn known(&self, terms: Terms) -> Result<Known> {
+        let known = self.known.read().clone();
+        match known {
+            Some(known) => Ok(known),
+            None => self.reload(terms).await,
+        }
+    }
+
+    /// Reads the setting and the quotas anew.
+    async fn reload(&self, terms: Terms) -> Result<Known> {
+        let json = self
+            .engine
+            .read(terms, Arc::new(|reads: &dyn Reads| reads.setting()))
+            .await?
+            .ok_or(Error::NotFound)?;
+        let format = parse(&json)?;
+        if self.known.read().is_none() {
+            self.engine.prepare(terms).await?;
+        }
+        let quotas = self.engine.quotas(terms).await?.into_iter().collect();
+        let known = Known {
+            format: Arc::new(format),
+            quotas: Arc::new(quotas),
+        };
+        *self.known.write() = Some(known.clone());
+        Ok(known)
+    }
+
+    async fn ctx(&self, call: &Call, terms: Terms) -> Result<Ctx> {
+        let known = self.known(terms).await?;
+        Ok(self.ctx_of(call, &known))
+    }
+
+    fn ctx_of(&self, call: &Call, known: &Known) -> Ctx {
+        Ctx {
+            now: self.now(),
+            uid: call.uid,
+            gid: call.gid,
+            groups: call.groups.clone(),
+            session: call.session,
+            capacity: known.format.capacity,
+            max_inodes: known.format.inodes,
+            dir_stats: known.format.dir_stats,
+            trash: None,
+            opens: self.opens.clone(),
+            quotas: known.quotas.clone(),
+        }
+    }
+
+    /// As [`Client::ctx`], with the trash's directory, for what may delete.
+    async fn deleting_ctx(&self, call: &Call, terms: Terms) -> Result<Ctx> {
+        let known = self.known(terms).await?;
+        let mut ctx = self.ctx_of(call, &known);
+        if known.format.trash_days > 0 {
+            ctx.trash = Some(self.trash_dir(&ctx, terms).await?);
+        }
+        Ok(ctx)
+    }
+
+    /// The trash's directory of this hour, made if it is not there.
+    async fn trash_dir(&self, ctx: &Ctx, terms: Terms) -> Result<Ino> {
+        let name = hour_name(ctx.now);
+        if let Some((known, ino)) = &*self.trash.lock()
+            && *known == name
+        {
+            return Ok(*ino);
+        }
+        let terms = Terms { key: None, ..terms };
+        let found = {
+            let name = name.clone();
+            self.engine
+                .read(
+                    terms,
+                    Arc::new(move |reads: &dyn Reads| reads.entry(Ino::TRASH, &name)),
+                )
+                .await?
+        };
+        let ino = match found {
+            Some(entry) => entry.ino,
+            None => self.make_trash_dir(ctx, &name, terms).await?,
+        };
+        *self.trash.lock() = Some((name, ino));
+        Ok(ino)
+    }
+
+    async fn make_trash_dir(&self, ctx: &Ctx, name: &[u8], terms: Terms) -> Result<Ino> {
+        let next = self
+            .engine
+            .take_ids(terms, Counter::NextTrash, 1)
+            .await?
+            .start;
+        let ino = Ino(Ino::TRASH.0 + next);
+        let (ctx, name) = (ctx.clone(), name.to_vec());
+        self.plan(terms, move |reads| {
+            setting::trash_dir(reads, &ctx, &name, ino)
+        })
+        .await
+    }
+
+    /// Runs a plan and tells the observer what it changed.
+    async fn plan<T: Recorded>(
+        &self,
+        terms: Terms,
+        plan: impl Fn(&dyn Reads) -> Plan<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let planned = self.engine.transact(terms, Arc::new(plan)).await?;
+        if !planned.mutations.is_empty() {
+            self.observer.changed(&planned.mutations);
+        }
+        Ok(planned.answer)
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        terms: Terms,
+        look: impl Fn(&dyn Reads) -> Read<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        self.engine.read(terms, Arc::new(look)).await
+    }
+
+    /// A new inode number.
+    async fn next_ino(&self, terms: Terms) -> Result<Ino> {
+        let mut stock = self.inodes.lock().await;
+        loop {
+            // 0 is none and 1 the root, which Redis's counter does not know of.
+            match stock.next() {
+                Some(number) if number > 1 => return Ok(Ino(number)),
+                Some(_) => {}
+                None => {
+                    *stock = self
+                        .engine
+                        .take_ids(terms, Counter::NextInode, INODE_BATCH)
+                        .await?
+                }
+            }
+        }
+    }
+}
+
+/// The setting, secrets opened, if this build can serve it.
+fn parse(json: &str) -> Result<Format> {
+    let damaged =
+        |error: serde_json::Error| Error::Io(format!("the volume's setting is damaged: {error}"));
+    let format: Format = serde_json::from_str(json).map_err(damaged)?;
+    format
+        .check()
+        .and_then(|()| format.opened())
+        .map_err(|error| Error::Io(error.to_string()))
+}
+
+/// The name of the trash's directory for an hour: `2006-01-02-15`, UTC.
+fn hour_name(now: Timestamp) -> Vec<u8> {
+    let (year, month, day) = civil(now.secs.div_euclid(86_400));
+    let hour = now.secs.rem_euclid(86_400) / 3600;
+    format!("{year:04}-{month:02}-{day:02}-{hour:02}").into_bytes()
+}
+
+/// The hour that such a name stands for, in seconds since 1970.
+fn hour_of(name: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(name).ok()?;
+    let parts: Vec<i64> = text
+        .split('-')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
+    let [year, month, day, hour] = parts[..] else {
+        return None;
+    };
+    Some(days_from_civil(year, month, day) * 86_400 + hour * 3600)
+}
+
+/// Year, month and day of a day counted from 1970-01-01, after Howard Hinnant's
+/// `civil_from_days`.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (
+        year_of_era + era * 400 + i64::from(month <= 2),
+        month,
+        of_year - (153 * shifted + 2) / 5 + 1,
+    )
+}
+
+/// The inverse of [`civil`].
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_hours_name_is_the_peers() {
+        let name = hour_name(Timestamp {
+            secs: 1_136_214_245,
+            nanos: 0,
+        });
+        assert_eq!(String::from_utf8(name).unwrap(), "2006-01-02-15");
+    }
+
+    proptest! {
+        #[test]
+        fn an_hours_name_names_it(hours in 0i64..2_000_000) {
+            let now = Timestamp { secs: hours * 3600 + 17, nanos: 0 };
+            prop_assert_eq!(hour_of(&hour_name(now)), Some(hours * 3600));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! From a URL to an engine.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use carafe_types::{Error, Secret};
+
+use crate::{Meta, client::Client, sqlite};
+
+/// The engines of this build, as the errors list them.
+const BUILT: &str = "sqlite3://, redis://, rediss://, unix://";
+/// JuiceFS's other engines.
+const KNOWN: [&str; 10] = [
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "etcd",
+    "tikv",
+    "badger",
+    "fdb",
+    "memkv",
+    "zk",
+];
+
+/// How to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectOptions {
+    /// How long a first answer may take.
+    pub timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why there is no engine. The texts hold no password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// JuiceFS has this engine, this build does not.
+    #[error("the metadata engine {0}:// is not in this build, which has {BUILT}")]
+    NotBuilt(String),
+    /// Nobody has this engine.
+    #[error("{0:?} is no metadata engine: use one of {BUILT}")]
+    Unknown(String),
+    /// The URL cannot be used.
+    #[error("the metadata URL is not usable: {0}")]
+    BadUrl(String),
+    /// The server refused the password, or wants one.
+    #[error("the metadata engine at {place} refused the login: {reason}")]
+    Refused {
+        /// The server.
+        place: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The server cannot be reached, or the file cannot be opened.
+    #[error("the metadata engine at {place} cannot be reached: {reason}")]
+    Unreachable {
+        /// The server or file.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Opens the engine that `url` names. `password` (`META_PASSWORD`) stands above
+/// one in the URL.
+pub async fn connect(
+    url: &str,
+    password: Option<&Secret>,
+    options: ConnectOptions,
+) -> Result<Arc<dyn Meta>, ConnectError> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| no_scheme(url))?;
+    match scheme {
+        "sqlite3" => connect_sqlite(rest),
+        "redis" | "rediss" | "unix" => crate::redis::connect(url, password, options).await,
+        known if KNOWN.contains(&known) => Err(ConnectError::NotBuilt(known.to_owned())),
+        unknown => Err(ConnectError::Unknown(format!("{unknown}://"))),
+    }
+}
+
+/// A text without a scheme may hold a password: only its start is shown.
+fn no_scheme(url: &str) -> ConnectError {
+    let shown: String = url
+        .chars()
+        .take_while(|&char| char.is_ascii_alphanumeric())
+        .take(12)
+        .collect();
+    ConnectError::Unknown(shown)
+}
+
+fn connect_sqlite(rest: &str) -> Result<Arc<dyn Meta>, ConnectError> {
+    let path = rest.split('?').next().unwrap_or_default();
+    if path.is_empty() {
+        return Err(ConnectError::BadUrl(
+            "sqlite3:// wants a file: sqlite3:///var/lib/volume.db".into(),
+        ));
+    }
+    let unreachable = |error: Error| ConnectError::Unreachable {
+        place: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let engine = sqlite::open(Path::new(path)).map_err(unreachable)?;
+    Ok(Arc::new(Client::new(engine)))
+}

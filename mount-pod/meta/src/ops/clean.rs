@@ -1,0 +1,46 @@
+//! Taking apart what was deleted.
+
+use carafe_types::{Ino, SliceId};
+
+use crate::ops::{DelayedKey, Mutation, Plan, Planned, Reads};
+
+/// Removes a deleted file's chunk and its slices' references.
+pub(crate) fn drop_chunk(reads: &dyn Reads, ino: Ino, index: u32) -> Plan<()> {
+    let slices = reads.chunk(ino, index)?;
+    let mut out = vec![Mutation::DropChunk { ino, index }];
+    for slice in slices.iter().filter(|slice| !slice.id.is_hole()) {
+        out.push(Mutation::RefSlice {
+            id: slice.id,
+            size: slice.size,
+            delta: -1,
+        });
+    }
+    Planned::with((), out)
+}
+
+/// A deleted file has no chunks left.
+pub(crate) fn forget_file(ino: Ino, length: u64) -> Plan<()> {
+    Planned::with((), vec![Mutation::DropDeleted { ino, length }])
+}
+
+/// Forgets slices whose objects are gone; one that got a reference meanwhile stays.
+pub(crate) fn forget_slices(reads: &dyn Reads, slices: &[(SliceId, u32)]) -> Plan<()> {
+    let mut out = Vec::new();
+    for &(id, size) in slices {
+        if reads.slice_refs(id, size)? <= 0 {
+            out.push(Mutation::DropSlice { id, size });
+        }
+    }
+    Planned::with((), out)
+}
+
+/// Gives up compacted slices whose time in the trash is over.
+pub(crate) fn drop_delayed(key: DelayedKey, slices: &[(SliceId, u32)]) -> Plan<()> {
+    let mut out = vec![Mutation::DropDelayed { key }];
+    out.extend(slices.iter().map(|&(id, size)| Mutation::RefSlice {
+        id,
+        size,
+        delta: -1,
+    }));
+    Planned::with((), out)
+}

@@ -1,0 +1,71 @@
+//! Opening the database.
+//!
+//! WAL, as the peer opens it, so that readers and the one writer do not wait for
+//! each other. `synchronous` is NORMAL: a commit is ordered but not flushed, as an
+//! ordinary file system's metadata, and `sync` flushes the log; a crash of the
+//! process loses nothing, a power failure at most what no fsync confirmed.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use carafe_types::Result;
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Sqlite, rows::failed, writer::Writer};
+
+/// Connections for reading: more would only wait for the same two cores.
+const READERS: usize = 3;
+/// How long SQLite itself waits for another process before it says so.
+const BUSY: Duration = Duration::from_secs(5);
+/// The writer waits in short steps, to look at its jobs' deadlines between them.
+const WRITER_BUSY: Duration = Duration::from_millis(200);
+
+/// Opens (and makes) the database file.
+pub(crate) fn open(path: &Path) -> Result<Sqlite> {
+    let writer = connection(path, WRITER_BUSY, -4000)?;
+    let mode: String = writer
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(failed)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        tracing::warn!(
+            "sqlite journal mode is {mode}, not WAL: writers and readers will wait for each other"
+        );
+    }
+    let readers = (0..READERS)
+        .map(|_| connection(path, BUSY, -1000).map(Mutex::new))
+        .collect::<Result<_>>()?;
+    let writer = Writer::start(writer)
+        .map_err(|error| carafe_types::Error::Io(format!("no thread: {error}")))?;
+    Ok(Sqlite {
+        path: path.to_owned(),
+        log: log_path(path),
+        writer,
+        readers,
+        flushed: tokio::sync::Mutex::default(),
+    })
+}
+
+fn connection(path: &Path, busy: Duration, cache: i64) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
+    conn.busy_timeout(busy).map_err(failed)?;
+    conn.set_prepared_statement_cache_capacity(128);
+    conn.pragma_update(None, "synchronous", "NORMAL")
+        .map_err(failed)?;
+    conn.pragma_update(None, "cache_size", cache)
+        .map_err(failed)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")
+        .map_err(failed)?;
+    Ok(conn)
+}
+
+fn log_path(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
