@@ -1,1 +1,14 @@
-//! To be described.
+//! Real servers for tests: each starts on a free loopback port with its data in a
+//! temporary directory, and ends when its handle is dropped.
+//!
+//! What cannot start panics and says what to install: a test is never skipped.
+
+mod process;
+mod redis;
+mod s3;
+mod tools;
+
+pub use process::{Server, free_port};
+pub use redis::Redis;
+pub use s3::S3;
+pub use tools::{juicefs, juicefs_version, tool};

@@ -1,0 +1,93 @@
+//! A server as a child process.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap_or_else(|error| panic!("no loopback port: {error}"));
+    listener
+        .local_addr()
+        .unwrap_or_else(|error| panic!("no loopback port: {error}"))
+        .port()
+}
+
+/// A running server; killed on drop.
+#[derive(Debug)]
+pub struct Server {
+    name: String,
+    child: Child,
+}
+
+impl Server {
+    /// Starts `command` and waits until something listens on `port`.
+    pub fn start(name: &str, command: &mut Command, port: u16) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start ({error}): run `make tools`"));
+        let mut server = Self {
+            name: name.to_owned(),
+            child,
+        };
+        server.wait_for(port);
+        server
+    }
+
+    fn wait_for(&mut self, port: u16) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("{} ended as it started: {status}", self.name);
+            }
+            assert!(
+                Instant::now() < until,
+                "{} does not listen on port {port} after 20 s",
+                self.name
+            );
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it in its tracks (SIGSTOP): connections stay open and nobody answers.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends it at once and waits for its end.
+    pub fn kill(&mut self) {
+        // It may be gone already, and then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32)
+            .unwrap_or_else(|| panic!("{} has no process", self.name));
+        kill_process(pid, signal)
+            .unwrap_or_else(|error| panic!("signalling {}: {error}", self.name));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
