@@ -1,1 +1,38 @@
-//! To be described.
+//! The file system as a library: handles, reader, writer, and one file for each
+//! family of POSIX operations. It knows nothing of FUSE.
+//!
+//! Vocabulary:
+//!
+//! - a **call** says who asks ([`Call`]); every operation takes one;
+//! - a **handle** is an open file or directory, by number;
+//! - a **file** is what this client knows of an inode that it has open or that
+//!   has unwritten data: committed attributes, cached slice lists, dirty logs;
+//! - a **log** is a slice that is being made: bytes in pages of the shared pool,
+//!   in the order in which they were written, and **pieces** that say where in
+//!   the chunk they belong. Its full blocks upload while it grows;
+//! - a log is **sealed** when no byte is added to it any more, **ready** when all
+//!   its blocks are in the store, and gone when the metadata has its record;
+//! - a **barrier** keeps commits and writes of one file away from an operation
+//!   that must be ordered among them (truncate, fallocate, copy).
+//!
+//! What an acknowledged write means: its bytes are in the pool and the record
+//! that names them is published, so that they outlive this process. `fsync` and
+//! `flush` mean: uploaded and committed.
+
+mod config;
+mod gate;
+mod handle;
+mod internal;
+mod invalidate;
+mod ops;
+mod reply;
+mod vfs;
+
+pub use carafe_meta::{
+    Call, Fallocate, FileLock, LockKind, LockRange, NewNode, OpKey, RenameFlags, SetAttr, StatFs, XattrMode,
+};
+pub use config::Config;
+pub use invalidate::{Invalidator, NoInvalidator};
+pub use ops::locks::LockOwner;
+pub use reply::{Attributes, Created, DirItem, Entry, OpenFlags, Opened, Whence, WriteFlags};
+pub use vfs::{Parts, Vfs};

@@ -1,0 +1,87 @@
+//! The virtual files at the root: `.control`, `.accesslog`, `.stats`, `.config`,
+//! with JuiceFS's numbers and modes, and the door to the trash.
+
+use carafe_meta::Call;
+use carafe_types::{Attr, Error, FileType, Ino, Result};
+
+use crate::{Attributes, Entry, vfs::Core};
+
+/// A virtual file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    Control,
+    AccessLog,
+    Stats,
+    Config,
+    Trash,
+}
+
+const FIRST: u64 = 0x7FFF_FFFF_0000_0001;
+const ALL: [(Node, &[u8], u16); 5] = [
+    (Node::Control, b".control", 0o666),
+    (Node::AccessLog, b".accesslog", 0o400),
+    (Node::Stats, b".stats", 0o444),
+    (Node::Config, b".config", 0o400),
+    (Node::Trash, b".trash", 0o555),
+];
+
+/// Whether a name at the volume's root is taken by a virtual file or the trash.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    ALL.iter().any(|(_, reserved, _)| *reserved == name)
+}
+
+impl Node {
+    fn ino(self) -> Ino {
+        if self == Self::Trash { Ino::TRASH } else { Ino(FIRST + self as u64) }
+    }
+
+    fn mode(self) -> u16 {
+        ALL[self as usize].2
+    }
+}
+
+impl Core {
+    /// The virtual file that a name of the mount's root means, where they are shown.
+    pub(crate) fn internal_name(&self, parent: Ino, name: &[u8]) -> Option<Node> {
+        if parent != Ino::ROOT || self.config.hide_internal || name.first() != Some(&b'.') {
+            return None;
+        }
+        ALL.iter().find(|(_, known, _)| *known == name).map(|(node, ..)| *node)
+    }
+
+    /// The virtual file with this number; the trash is not one.
+    #[expect(clippy::unused_self, reason = "asked beside its siblings")]
+    pub(crate) fn internal_node(&self, ino: Ino) -> Option<Node> {
+        let index = ino.0.checked_sub(FIRST)? as usize;
+        ALL[..4].get(index).map(|(node, ..)| *node)
+    }
+
+    /// An inode that is no virtual file.
+    pub(crate) fn ordinary(&self, ino: Ino) -> Result<Ino> {
+        if self.internal_node(ino).is_some() { Err(Error::NotPermitted) } else { self.inner(ino) }
+    }
+
+    pub(crate) async fn internal_entry(&self, call: &Call, node: Node) -> Result<Entry> {
+        let Attributes { attr, .. } = self.internal_attributes(call, node).await?;
+        Ok(self.entry(node.ino(), attr))
+    }
+
+    pub(crate) async fn internal_attributes(&self, call: &Call, node: Node) -> Result<Attributes> {
+        let attr = if node == Node::Trash {
+            self.meta.getattr(call, Ino::TRASH).await?
+        } else {
+            let now = self.clock.now();
+            Attr {
+                kind: FileType::File,
+                mode: node.mode(),
+                nlink: 1,
+                atime: now,
+                mtime: now,
+                ctime: now,
+                parent: Ino::ROOT,
+                ..Attr::default()
+            }
+        };
+        Ok(self.attributes(node.ino(), attr))
+    }
+}
