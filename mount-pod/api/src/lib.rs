@@ -1,1 +1,21 @@
-//! To be described.
+//! What the node plugin, the operator and the mount pod say to each other.
+//!
+//! - The **volume secret** is the Kubernetes Secret of a file system, with the
+//!   fields that JuiceFS users already have ([`VolumeSecret`]).
+//! - **Mount options** are spelled as `juicefs mount` spells them and parsed once,
+//!   by the plugin, into [`MountOptions`].
+//! - **Mount arguments** are all that a client needs to serve one volume, except
+//!   for what is secret ([`MountArguments`]).
+//! - The **handover** is the conversation on the keeper's socket ([`handover`]):
+//!   it gives a mount pod its descriptors, its arguments and its secret.
+//! - **Labels** make mount pods readable and findable ([`labels`]).
+
+pub mod handover;
+pub mod labels;
+mod mount;
+mod options;
+mod secret;
+
+pub use mount::MountArguments;
+pub use options::{CacheEviction, CacheOptions, MountOptions, OptionError};
+pub use secret::{SecretError, VolumeSecret};

@@ -1,0 +1,129 @@
+//! The keeper's side: asynchronous, on tokio.
+
+use std::{
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat},
+    io::Errno,
+    net::{SocketFlags, accept_with, sockopt::socket_peercred},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    Channel, FromKeeper, FromPod, HandoverError, SOCKET, address::open_directory, listen_in,
+};
+
+/// The keeper's socket of one mount pod.
+#[derive(Debug)]
+pub struct Listener {
+    socket: AsyncFd<OwnedFd>,
+    user: u32,
+}
+
+/// One connection from a mount pod.
+#[derive(Debug)]
+pub struct Peer {
+    channel: AsyncFd<Channel>,
+}
+
+impl Listener {
+    /// Listens in `dir`, which from now on only `user` (and root) can enter; so only
+    /// the pod that has the directory and that user can connect.
+    pub fn bind(dir: &Path, user: u32) -> Result<Self, HandoverError> {
+        let socket = listen_in(dir, SOCKET)?;
+        let dir_fd = open_directory(dir)?;
+        let owner = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
+        chmodat(
+            &dir_fd,
+            SOCKET,
+            Mode::from_raw_mode(0o600),
+            AtFlags::empty(),
+        )
+        .and_then(|()| chownat(&dir_fd, SOCKET, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW))
+        .and_then(|()| chownat(&dir_fd, "", owner.0, owner.1, AtFlags::EMPTY_PATH))
+        .and_then(|()| chmodat(&dir_fd, ".", Mode::from_raw_mode(0o700), AtFlags::empty()))
+        .map_err(HandoverError::os("restrict the socket's directory"))?;
+        let socket = register(socket, Interest::READABLE)?;
+        Ok(Self { socket, user })
+    }
+
+    /// The next connection of the pod's user; others are dropped.
+    pub async fn accept(&self) -> Result<Peer, HandoverError> {
+        loop {
+            let mut ready = self.socket.readable().await.map_err(poll_failed)?;
+            match accept_with(
+                self.socket.get_ref(),
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            ) {
+                Ok(connection) => {
+                    let peer = socket_peercred(&connection)
+                        .map_err(HandoverError::os("ask who connected"))?;
+                    if [self.user, 0].contains(&peer.uid.as_raw()) {
+                        return Peer::new(Channel::new(connection));
+                    }
+                    tracing::warn!(
+                        uid = peer.uid.as_raw(),
+                        "refused a connection to the keeper by another user"
+                    );
+                }
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(errno) => return Err(HandoverError::os("accept a connection")(errno)),
+            }
+        }
+    }
+}
+
+impl Peer {
+    fn new(channel: Channel) -> Result<Self, HandoverError> {
+        Ok(Self {
+            channel: register(channel, Interest::READABLE | Interest::WRITABLE)?,
+        })
+    }
+
+    /// The next message and its descriptors. Cancel safe.
+    pub async fn receive(&self) -> Result<(FromPod, Vec<OwnedFd>), HandoverError> {
+        loop {
+            let mut ready = self.channel.readable().await.map_err(poll_failed)?;
+            match self.channel.get_ref().receive() {
+                Err(error) if error.would_block() => ready.clear_ready(),
+                done => return done,
+            }
+        }
+    }
+
+    /// Sends a message with descriptors, which stay the caller's.
+    pub async fn send(
+        &self,
+        message: &FromKeeper,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), HandoverError> {
+        loop {
+            let mut ready = self.channel.writable().await.map_err(poll_failed)?;
+            match self.channel.get_ref().send(message, fds) {
+                Err(error) if error.would_block() => ready.clear_ready(),
+                done => return done,
+            }
+        }
+    }
+}
+
+// The sound replacement is `unsafe` for types whose descriptor may change under the
+// reactor; those used here own one descriptor for as long as they live.
+#[expect(
+    deprecated,
+    reason = "an owned descriptor is what the deprecation asks for"
+)]
+fn register<T: AsRawFd>(socket: T, interest: Interest) -> Result<AsyncFd<T>, HandoverError> {
+    AsyncFd::with_interest(socket, interest).map_err(poll_failed)
+}
+
+fn poll_failed(source: std::io::Error) -> HandoverError {
+    HandoverError::Os {
+        step: "poll a socket",
+        source,
+    }
+}
