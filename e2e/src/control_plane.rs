@@ -17,6 +17,7 @@ pub fn create_sandbox(run: &Run) -> Result<Sandbox> {
     Sandbox::start(&Spec {
         dir: run.path("control"),
         covers: Vec::new(),
+        files: Vec::new(),
         network: false,
     })
 }
@@ -41,7 +42,7 @@ pub fn start(run: &Run, sandbox: &Sandbox, tools: &Tools) -> Result<()> {
 
 /// Waits until the API server says that it is ready.
 pub fn wait_ready(run: &Run, sandbox: &Sandbox, tools: &Tools) -> Result<()> {
-    let waited = shell::wait_until("API server", Duration::from_secs(60), || {
+    let waited = shell::wait_until("API server", Duration::from_mins(1), || {
         kubectl(
             run,
             tools,

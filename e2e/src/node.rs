@@ -1,7 +1,7 @@
 //! One node: containerd, kubelet and kube-proxy in a sandbox of their own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,6 +12,17 @@ use crate::run::{Run, node_name};
 use crate::sandbox::{Sandbox, Spec};
 use crate::tools::Tools;
 use crate::{cgroup, image, kubeconfig, network, shell};
+
+/// What kubelet sets for the whole machine unless it finds it set: inside a node
+/// it finds it set, and the machine stays as it was.
+const KERNEL_TUNABLES: [(&str, &str); 6] = [
+    ("vm/overcommit_memory", "1"),
+    ("vm/panic_on_oom", "0"),
+    ("kernel/panic", "10"),
+    ("kernel/panic_on_oops", "1"),
+    ("kernel/keys/root_maxkeys", "1000000"),
+    ("kernel/keys/root_maxbytes", "25000000"),
+];
 
 /// A node of a run.
 #[derive(Debug, Clone)]
@@ -50,9 +61,13 @@ impl Node {
         cgroup::create(&self.run, &self.name())?;
         // Everything that node programs write to fixed places of the machine.
         let covers = ["/var/lib", "/var/log", "/run"].map(PathBuf::from).to_vec();
+        let tunable =
+            |(name, value): (&str, &str)| (Path::new("/proc/sys").join(name), format!("{value}\n"));
+        let files = KERNEL_TUNABLES.into_iter().map(tunable).collect();
         let sandbox = Sandbox::start(&Spec {
             dir: self.dir(),
             covers,
+            files,
             network: true,
         })?;
         network::connect(&self.run, self.number, &sandbox)?;

@@ -144,6 +144,7 @@ pub fn node_name(node: u8) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

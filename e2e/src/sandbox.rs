@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub struct Spec {
     /// Directories of the machine that the sandbox replaces by its own: the
     /// replacement has the same relative path below `dir`.
     pub covers: Vec<PathBuf>,
+    /// Files of the machine that read as this text inside, and whose writers
+    /// change nothing outside.
+    pub files: Vec<(PathBuf, String)>,
     /// Whether the sandbox has a network of its own.
     pub network: bool,
 }
@@ -76,11 +79,8 @@ impl Process {
             &format!("end of process {}", self.pid),
             Duration::from_secs(30),
             || {
-                if self.lives() {
-                    bail!("it still runs")
-                } else {
-                    Ok(())
-                }
+                ensure!(!self.lives(), "it still runs");
+                Ok(())
             },
         )
     }
@@ -116,11 +116,12 @@ impl Sandbox {
         shell::run(&mut unshare).context("cannot make namespaces; this needs root")?;
         let ready = spec.dir.join("ready");
         shell::wait_until("start of the sandbox", Duration::from_secs(10), || {
-            if ready.exists() {
-                Ok(())
-            } else {
-                bail!("{}", shell::tail_of_file(&spec.dir.join("log/init"), 20))
-            }
+            ensure!(
+                ready.exists(),
+                "{}",
+                shell::tail_of_file(&spec.dir.join("log/init"), 20)
+            );
+            Ok(())
         })?;
         Self::open(&spec.dir)?.context("the sandbox ended at once")
     }
@@ -182,11 +183,8 @@ impl Sandbox {
         shell::run(self.command("kill").args(["-s", signal, pid.trim()]))?;
         shell::wait_until(&format!("end of {name}"), Duration::from_secs(30), || {
             let alive = shell::run(self.command("kill").args(["-0", pid.trim()])).is_ok();
-            if alive {
-                bail!("it still runs")
-            } else {
-                Ok(())
-            }
+            ensure!(!alive, "it still runs");
+            Ok(())
         })
     }
 
@@ -245,6 +243,12 @@ fn prepare_mounts(spec: &Spec) -> Result<()> {
             format!("cannot mount {} over {}", source.display(), cover.display())
         })?;
     }
+    for (number, (file, text)) in spec.files.iter().enumerate() {
+        let source = spec.dir.join(format!("file{number}"));
+        fs::write(&source, text)?;
+        mount_bind(&source, file)
+            .with_context(|| format!("cannot mount over {}", file.display()))?;
+    }
     // Only now shared: each cover becomes a peer group of its own, and what
     // kubelet mounts does not appear a second time below the run's directory.
     mount_change(
@@ -255,6 +259,7 @@ fn prepare_mounts(spec: &Spec) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

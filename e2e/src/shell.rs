@@ -111,6 +111,7 @@ pub fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,82 @@
+//! What every other test stands on: the cluster itself.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, ListParams};
+
+use crate::fixture::{Fixture, toolbox_pod};
+
+#[tokio::test]
+async fn two_nodes_are_ready_and_run_pods() {
+    let test = Fixture::new("ground-nodes").await;
+    let nodes = Api::<Node>::all(test.client.clone())
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    for node in &nodes {
+        let conditions = node.status.as_ref().unwrap().conditions.as_ref().unwrap();
+        assert!(
+            conditions
+                .iter()
+                .any(|one| one.type_ == "Ready" && one.status == "True"),
+            "{conditions:?}"
+        );
+    }
+    for node in test.nodes().await {
+        let name = format!("on-{node}");
+        test.start_pod(&name, &node, &[]);
+        test.pod_ready(&name).await;
+        assert_eq!(test.sh(&name, "echo $((6 * 7))").unwrap().trim(), "42");
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_found_by_name_and_answers_from_the_other_node() {
+    let test = Fixture::new("ground-service").await;
+    let nodes = test.nodes().await;
+    test.apply(&toolbox_pod("server", &nodes[1], &[], "httpd -f -p 8080"))
+        .unwrap();
+    test.apply("{apiVersion: v1, kind: Service, metadata: {name: server}, spec: {selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}}").unwrap();
+    for (name, node) in [("far", &nodes[0]), ("near", &nodes[1])] {
+        test.start_pod(name, node, &[]);
+        test.pod_ready(name).await;
+        test.pod_ready("server").await;
+        // kube-proxy learns of the endpoint a moment after the pod is ready.
+        let probe = "for i in 1 2 3 4 5 6 7 8 9 10; do carafe-e2e probe server:80 && exit; sleep 1; done; exit 1";
+        test.sh(name, probe).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn pods_reach_the_back_ends() {
+    let test = Fixture::new("ground-backends").await;
+    let backends = test.backends().await;
+    let node = test.nodes().await.remove(0);
+    test.start_pod("client", &node, &[]);
+    test.pod_ready("client").await;
+    for url in [&backends.redis, &backends.postgres, &backends.s3] {
+        let authority = url
+            .rsplit_once('@')
+            .or_else(|| url.split_once("://"))
+            .unwrap()
+            .1;
+        test.sh("client", &format!("carafe-e2e probe {authority}"))
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restricted_namespace_refuses_a_privileged_pod() {
+    let test = Fixture::new("ground-restricted").await;
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    test.kubectl_global(&["label", "namespace", &test.namespace, label])
+        .unwrap();
+    let privileged = "{apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containers: [{name: bad, image: none, securityContext: {privileged: true}}]}}";
+    let refused = test.apply(privileged).unwrap_err().to_string();
+    assert!(
+        refused.contains("violates PodSecurity \"restricted:latest\""),
+        "{refused}"
+    );
+    let node = test.nodes().await.remove(0);
+    test.start_pod("good", &node, &[]);
+    test.pod_ready("good").await;
+}
