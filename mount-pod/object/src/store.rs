@@ -50,6 +50,18 @@ impl Object {
         self.len() == 0
     }
 
+    /// The bytes `range`, which must lie within, without copying.
+    pub fn slice(&self, range: Range<usize>) -> Vec<Bytes> {
+        slice_parts(&self.parts, range)
+    }
+
+    /// The CRC32C of these bytes.
+    pub fn checksum(&self) -> u32 {
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+        self.parts.iter().for_each(|part| digest.update(part));
+        digest.finalize() as u32
+    }
+
     /// The bytes in one piece; copies only if there are several.
     pub fn into_bytes(mut self) -> Bytes {
         if self.parts.len() == 1 {
@@ -61,6 +73,21 @@ impl Object {
         }
         whole.freeze()
     }
+}
+
+/// The bytes `range` of `parts`, without copying.
+pub fn slice_parts(parts: &[Bytes], range: Range<usize>) -> Vec<Bytes> {
+    let mut start = 0;
+    let mut taken = Vec::new();
+    for part in parts {
+        let end = start + part.len();
+        let (from, to) = (range.start.max(start), range.end.min(end));
+        if from < to {
+            taken.push(part.slice(from - start..to - start));
+        }
+        start = end;
+    }
+    taken
 }
 
 impl From<Vec<Bytes>> for Object {
@@ -93,6 +120,24 @@ pub struct Page {
     pub objects: Vec<ObjectMeta>,
     /// Where the next page starts (`after`); `None` after the last.
     pub next: Option<String>,
+}
+
+impl Page {
+    /// A page of at most `limit` objects; a full one says that there may be more.
+    pub fn cut(mut objects: Vec<ObjectMeta>, limit: usize) -> Self {
+        objects.truncate(limit);
+        let full = objects.len() == limit;
+        let next = objects.last().filter(|_| full).map(|last| last.key.clone());
+        Self { objects, next }
+    }
+}
+
+/// The part of `len` bytes that `range` asks for: empty behind the end.
+pub(crate) fn clip(range: Option<Range<u64>>, len: usize) -> Range<usize> {
+    let Some(range) = range else { return 0..len };
+    let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(len);
+    let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
+    start..end
 }
 
 /// What differs from store to store.
