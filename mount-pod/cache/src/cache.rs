@@ -38,8 +38,13 @@ pub trait BlockCache: Debug + Send + Sync {
     /// Whether a lookup would probably be answered; counts as no use.
     fn contains(&self, key: BlockKey) -> bool;
 
-    /// Forgets a block, because it was deleted or found damaged.
+    /// Forgets a block.
     fn remove(&self, key: BlockKey);
+
+    /// Forgets a block because what [`BlockCache::get`] answered could not be loaded.
+    fn remove_damaged(&self, key: BlockKey) {
+        self.remove(key);
+    }
 
     /// The figures now.
     fn stats(&self) -> CacheStats;

@@ -10,6 +10,10 @@
 
 mod block;
 mod cache;
+mod layered;
+mod memory;
 
-pub use block::{Cached, FileBlock};
+pub use block::{Cached, FileBlock, UNIT, checksums};
 pub use cache::{BlockCache, CacheStats, NoCache};
+pub use layered::Layered;
+pub use memory::MemoryCache;

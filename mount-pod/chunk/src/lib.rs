@@ -7,9 +7,14 @@
 //! who want the block share.
 
 mod config;
+mod fetch;
+mod flight;
+mod piece;
+mod prefetch;
 mod resolver;
 mod store;
 
 pub use config::{Access, BlockStoreConfig};
+pub use prefetch::Prefetch;
 pub use resolver::{BlockResolver, JuiceFsLayout, Location};
-pub use store::{BlockStore, Prefetch};
+pub use store::BlockStore;
