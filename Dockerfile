@@ -2,7 +2,6 @@
 # without Docker. Both programs are static: the image holds nothing else but
 # certificate authorities.
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake clang && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked -p carafe -p carafe-csi-driver \

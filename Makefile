@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 # Runs a command with PATH, HOME and the caches set up; see e2e/tools/env.sh.
 RUN := . e2e/tools/env.sh;
-E2E := $(RUN) cargo run --quiet --locked -p carafe-e2e --
+E2E := $(RUN) cargo run --locked -p carafe-e2e --
 
 .PHONY: help demo up down tools test test-full lint sweep
 .DEFAULT_GOAL := help

@@ -1,9 +1,10 @@
 //! The images and the chart of this checkout, as a user gets them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::image::{self, Image};
 use crate::run::Run;
@@ -15,35 +16,49 @@ pub const NAMESPACE: &str = "carafe-system";
 /// The release's name.
 pub const RELEASE: &str = "carafe";
 
-/// The driver and the client, both in one image.
-pub const CARAFE_IMAGE: &str = "ghcr.io/carafe-io/carafe:0.1.0";
-/// The sidecars, under the names that the chart has by default.
-const SIDECARS: [(&str, &str); 2] = [
-    (
-        "csi-provisioner",
-        "registry.k8s.io/sig-storage/csi-provisioner:v6.3.0",
-    ),
-    (
-        "csi-resizer",
-        "registry.k8s.io/sig-storage/csi-resizer:v2.2.0",
-    ),
-];
-
-/// Builds the static programs and brings their images to the run's nodes.
+/// Builds the static programs and brings the images that the chart names, under
+/// the names that it gives them by default, to the run's nodes.
 pub fn load_images(run: &Run) -> Result<()> {
     let tools = Tools::find()?;
-    let mut images = vec![carafe_image(run)?];
-    for (program, name) in SIDECARS {
-        let path = format!("/{program}");
-        images.push(Image::new(name, &[&path]).file(tools.program(program)?, &path));
-    }
+    let manifests = shell::run(helm(&tools)?.args(["template", RELEASE]).arg(directory()))?;
+    let images = image_names(&manifests)
+        .into_iter()
+        .map(|name| match program_of(name) {
+            "carafe" => carafe_image(run, name),
+            program => sidecar_image(&tools, name, program),
+        })
+        .collect::<Result<Vec<_>>>()?;
     image::load(run, &images)
 }
 
-fn carafe_image(run: &Run) -> Result<Image> {
+fn image_names(manifests: &str) -> BTreeSet<&str> {
+    let value = |line: &'_ str| -> Option<&str> {
+        line.trim_start()
+            .trim_start_matches("- ")
+            .strip_prefix("image:")
+    };
+    manifests
+        .lines()
+        .filter_map(value)
+        .map(|name| name.trim().trim_matches('"'))
+        .collect()
+}
+
+/// `registry.k8s.io/sig-storage/csi-resizer:v2.2.0` holds `csi-resizer`.
+fn program_of(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split([':', '@']).next().unwrap_or(last)
+}
+
+fn sidecar_image(tools: &Tools, name: &str, program: &str) -> Result<Image> {
+    let path = format!("/{program}");
+    Ok(Image::new(name, &[&path]).file(tools.program(program)?, &path))
+}
+
+fn carafe_image(run: &Run, name: &str) -> Result<Image> {
     let programs = build(&["carafe", "carafe-csi-driver"])?;
     let certificates = "/etc/ssl/certs/ca-certificates.crt";
-    let mut image = Image::new(CARAFE_IMAGE, &["/usr/bin/carafe"]).file(certificates, certificates);
+    let mut image = Image::new(name, &["/usr/bin/carafe"]).file(certificates, certificates);
     for program in programs {
         let name = program
             .file_name()
@@ -70,7 +85,15 @@ fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
     for package in packages {
         cargo.args(["--package", package, "--bin", package]);
     }
-    shell::run(&mut cargo)?;
+    // Its progress is for the terminal: a first build takes minutes.
+    let status = cargo
+        .status()
+        .context("cannot run cargo; is Rust installed?")?;
+    ensure!(
+        status.success(),
+        "cargo cannot build {}; its messages stand above",
+        packages.join(" and ")
+    );
     let directory = binaries()?;
     Ok(packages
         .iter()
@@ -91,13 +114,20 @@ fn binaries() -> Result<PathBuf> {
     .to_owned())
 }
 
+fn directory() -> PathBuf {
+    repository().join("charts/carafe")
+}
+
+fn helm(tools: &Tools) -> Result<Command> {
+    Ok(Command::new(tools.program("helm")?))
+}
+
 /// Installs the chart with helm and waits until it runs.
 pub fn install(kubeconfig: &Path, values: &[&str]) -> Result<()> {
-    let tools = Tools::find()?;
-    let mut helm = Command::new(tools.program("helm")?);
+    let mut helm = helm(&Tools::find()?)?;
     helm.arg("--kubeconfig").arg(kubeconfig);
     helm.args(["upgrade", "--install", RELEASE])
-        .arg(repository().join("charts/carafe"));
+        .arg(directory());
     helm.args([
         "--namespace",
         NAMESPACE,
@@ -109,8 +139,23 @@ pub fn install(kubeconfig: &Path, values: &[&str]) -> Result<()> {
     for value in values {
         helm.args(["--set", value]);
     }
-    shell::run(&mut helm).context(
-        "the chart does not come up; `kubectl -n carafe-system get pods,events` says why",
-    )?;
+    let problem =
+        || format!("the chart does not come up; `kubectl -n {NAMESPACE} get pods,events` says why");
+    shell::run(&mut helm).with_context(problem)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_found_in_manifests_and_named_after_their_program() {
+        let manifests = "containers:\n  - image: \"ghcr.io/x/carafe:0.1.0\"\n    name: a\n  - name: b\n    image: r.io/csi-resizer@sha256:0\n";
+        let names = image_names(manifests);
+        assert_eq!(
+            names.into_iter().map(program_of).collect::<Vec<_>>(),
+            ["carafe", "csi-resizer"]
+        );
+    }
 }
