@@ -32,16 +32,15 @@ pub fn load_images(run: &Run) -> Result<()> {
 }
 
 fn image_names(manifests: &str) -> BTreeSet<&str> {
-    let value = |line: &'_ str| -> Option<&str> {
-        line.trim_start()
-            .trim_start_matches("- ")
-            .strip_prefix("image:")
-    };
-    manifests
-        .lines()
-        .filter_map(value)
-        .map(|name| name.trim().trim_matches('"'))
-        .collect()
+    manifests.lines().filter_map(image_name).collect()
+}
+
+fn image_name(line: &str) -> Option<&str> {
+    let name = line
+        .trim_start()
+        .trim_start_matches("- ")
+        .strip_prefix("image:")?;
+    Some(name.trim().trim_matches('"'))
 }
 
 /// `registry.k8s.io/sig-storage/csi-resizer:v2.2.0` holds `csi-resizer`.
