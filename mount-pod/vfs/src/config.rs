@@ -29,8 +29,6 @@ pub struct Config {
     pub write_wait: Duration,
     /// The most that is read ahead of one handle, in bytes.
     pub max_readahead: u64,
-    /// How many uploads of one mount run at a time.
-    pub uploads: usize,
     /// Whether one slice may hold several pieces of a chunk (many small writes, one
     /// object). The engine must count a reference for each record of a slice.
     pub pack: bool,
@@ -50,7 +48,6 @@ impl Default for Config {
             max_dirty_age: Duration::from_secs(5),
             write_wait: Duration::from_secs(60),
             max_readahead: 32 << 20,
-            uploads: 20,
             pack: false,
         }
     }

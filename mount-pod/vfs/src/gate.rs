@@ -16,7 +16,10 @@ pub(crate) struct Gate;
 
 impl Gate {
     /// Waits until `len` bytes may go.
-    #[expect(clippy::unused_async, reason = "limits wait here; callers hold no lock")]
+    #[expect(
+        clippy::unused_async,
+        reason = "limits wait here; callers hold no lock"
+    )]
     pub(crate) async fn admit(&self, _direction: Direction, _len: usize) -> Result<()> {
         Ok(())
     }

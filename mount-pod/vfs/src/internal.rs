@@ -1,6 +1,7 @@
 //! The virtual files at the root: `.control`, `.accesslog`, `.stats`, `.config`,
 //! with JuiceFS's numbers and modes, and the door to the trash.
 
+use bytes::Bytes;
 use carafe_meta::Call;
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
@@ -32,7 +33,11 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
 
 impl Node {
     fn ino(self) -> Ino {
-        if self == Self::Trash { Ino::TRASH } else { Ino(FIRST + self as u64) }
+        if self == Self::Trash {
+            Ino::TRASH
+        } else {
+            Ino(FIRST + self as u64)
+        }
     }
 
     fn mode(self) -> u16 {
@@ -46,7 +51,9 @@ impl Core {
         if parent != Ino::ROOT || self.config.hide_internal || name.first() != Some(&b'.') {
             return None;
         }
-        ALL.iter().find(|(_, known, _)| *known == name).map(|(node, ..)| *node)
+        ALL.iter()
+            .find(|(_, known, _)| *known == name)
+            .map(|(node, ..)| *node)
     }
 
     /// The virtual file with this number; the trash is not one.
@@ -58,7 +65,32 @@ impl Core {
 
     /// An inode that is no virtual file.
     pub(crate) fn ordinary(&self, ino: Ino) -> Result<Ino> {
-        if self.internal_node(ino).is_some() { Err(Error::NotPermitted) } else { self.inner(ino) }
+        if self.internal_node(ino).is_some() {
+            Err(Error::NotPermitted)
+        } else {
+            self.inner(ino)
+        }
+    }
+
+    /// What a virtual file reads as now.
+    pub(crate) fn internal_content(&self, node: Node) -> Bytes {
+        match node {
+            Node::Stats => self.stats().into(),
+            Node::Config => self.config.description.clone().into(),
+            Node::Control | Node::AccessLog | Node::Trash => Bytes::new(),
+        }
+    }
+
+    /// The figures of this mount, a name and a value a line.
+    fn stats(&self) -> String {
+        let pool = self.region.pool();
+        let used = (pool.capacity() - pool.available()) * pool.page_size();
+        format!(
+            "carafe_handle_count {}\ncarafe_file_count {}\ncarafe_buffer_used_bytes {used}\ncarafe_buffer_capacity_bytes {}\n",
+            self.handles.len(),
+            self.files.len(),
+            pool.capacity() * pool.page_size(),
+        )
     }
 
     pub(crate) async fn internal_entry(&self, call: &Call, node: Node) -> Result<Entry> {

@@ -20,16 +20,20 @@
 //! `flush` mean: uploaded and committed.
 
 mod config;
+mod file;
 mod gate;
 mod handle;
 mod internal;
 mod invalidate;
 mod ops;
+mod reader;
 mod reply;
 mod vfs;
+mod writer;
 
 pub use carafe_meta::{
-    Call, Fallocate, FileLock, LockKind, LockRange, NewNode, OpKey, RenameFlags, SetAttr, StatFs, XattrMode,
+    Call, Fallocate, FileLock, LockKind, LockRange, NewNode, OpKey, RenameFlags, SetAttr, StatFs,
+    XattrMode,
 };
 pub use config::Config;
 pub use invalidate::{Invalidator, NoInvalidator};

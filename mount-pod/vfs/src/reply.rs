@@ -98,6 +98,11 @@ impl OpenFlags {
         self.0 & Self::EXCLUSIVE != 0
     }
 
+    /// The same without `O_TRUNC`.
+    pub(crate) fn without_truncate(self) -> Self {
+        Self(self.0 & !Self::TRUNCATE)
+    }
+
     /// `O_TRUNC`.
     pub fn truncate(self) -> bool {
         self.0 & Self::TRUNCATE != 0

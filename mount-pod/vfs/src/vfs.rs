@@ -1,18 +1,27 @@
 //! The [`Vfs`] itself: its parts, and how it starts and ends.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use carafe_chunk::BlockStore;
 use carafe_meta::{Call, Meta};
 use carafe_state::Region;
 use carafe_types::{Attr, Clock, Error, Ino, Result, SessionId};
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Attributes, Config, Entry, Invalidator,
+    file::table::Files,
     gate::Gate,
     handle::Handles,
     invalidate::Notices,
+    writer::{
+        commit::{self, Commits},
+        flush,
+    },
 };
 
 /// What a [`Vfs`] is made of.
@@ -46,6 +55,14 @@ pub(crate) struct Core {
     pub(crate) notices: Notices,
     pub(crate) gate: Gate,
     pub(crate) handles: Handles,
+    pub(crate) files: Files,
+    pub(crate) commits: Commits,
+    /// Wakes the flusher because the pool runs out.
+    pub(crate) pressure: Notify,
+    /// Held by the one who takes slice ids from the engine.
+    pub(crate) refill: Mutex<()>,
+    /// The next number in the order of pieces and commits.
+    pub(crate) orders: AtomicU64,
 }
 
 impl Vfs {
@@ -61,20 +78,35 @@ impl Vfs {
             notices: Notices::start(parts.invalidator),
             gate: Gate,
             config,
+            files: Files::default(),
+            commits: Commits::default(),
+            pressure: Notify::new(),
+            refill: Mutex::default(),
+            orders: AtomicU64::new(1),
         });
-        Self { core, _stop: stop.drop_guard() }
+        tokio::spawn(commit::run(Arc::clone(&core), stop.clone()));
+        tokio::spawn(flush::run(Arc::clone(&core), stop.clone()));
+        Self {
+            core,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// A call of this mount's session by a process.
     pub fn call(&self, uid: u32, gid: u32, pid: u32) -> Call {
-        Call { uid, gid, pid, session: self.core.session(), ..Call::internal() }
+        Call {
+            uid,
+            gid,
+            pid,
+            session: self.core.session(),
+            ..Call::internal()
+        }
     }
 
     /// Uploads and commits everything that was acknowledged, until `deadline`. What
     /// is left stays in the region, and is an error here.
     pub async fn drain(&self, deadline: Instant) -> Result<()> {
-        let _ = deadline;
-        Ok(())
+        self.core.drain(deadline.into()).await
     }
 }
 
@@ -91,34 +123,71 @@ impl Core {
         }
         // The volume's own root cannot be named from below a sub-directory, and the
         // trash only where it is shown.
-        if ino.is_trash() && self.config.hide_internal { Err(Error::NotFound) } else { Ok(ino) }
+        if ino.is_trash() && self.config.hide_internal {
+            Err(Error::NotFound)
+        } else {
+            Ok(ino)
+        }
     }
 
     /// The kernel's number of an inode.
     pub(crate) fn outer(&self, ino: Ino) -> Ino {
-        if ino == self.config.root { Ino::ROOT } else { ino }
+        if ino == self.config.root {
+            Ino::ROOT
+        } else {
+            ino
+        }
     }
 
     /// Refuses on a read-only mount.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        if self.config.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.config.read_only {
+            Err(Error::ReadOnly)
+        } else {
+            Ok(())
+        }
     }
 
     /// What the kernel learns of a name.
     pub(crate) fn entry(&self, ino: Ino, attr: Attr) -> Entry {
         let attr = self.with_dirty(ino, attr);
-        let entry_ttl = if attr.is_dir() { self.config.dir_entry_timeout } else { self.config.entry_timeout };
-        Entry { ino: self.outer(ino), generation: 1, attr, attr_ttl: self.config.attr_timeout, entry_ttl }
+        let entry_ttl = if attr.is_dir() {
+            self.config.dir_entry_timeout
+        } else {
+            self.config.entry_timeout
+        };
+        Entry {
+            ino: self.outer(ino),
+            generation: 1,
+            attr,
+            attr_ttl: self.config.attr_timeout,
+            entry_ttl,
+        }
     }
 
     /// What the kernel learns of attributes.
     pub(crate) fn attributes(&self, ino: Ino, attr: Attr) -> Attributes {
         let attr = self.with_dirty(ino, attr);
-        Attributes { ino: self.outer(ino), attr, ttl: self.config.attr_timeout }
+        Attributes {
+            ino: self.outer(ino),
+            attr,
+            ttl: self.config.attr_timeout,
+        }
     }
 
     /// The attributes with what is written and not yet committed.
-    pub(crate) fn with_dirty(&self, _ino: Ino, attr: Attr) -> Attr {
-        attr
+    fn with_dirty(&self, ino: Ino, attr: Attr) -> Attr {
+        match self.files.find(ino) {
+            Some(file) => file.state.lock().with_dirty(attr),
+            None => attr,
+        }
+    }
+
+    /// A call of the mount itself.
+    pub(crate) fn own_call(&self) -> Call {
+        Call {
+            session: self.session(),
+            ..Call::internal()
+        }
     }
 }

@@ -1,35 +1,143 @@
 //! Directories: listing them from stateless cookies.
+//!
+//! Cookie 1 stands behind `.`, 2 behind `..`; above, a cookie is the engine's
+//! cursor and 2. What a page had too much for the caller is kept with the handle for
+//! its next question, and nothing else: memory is bounded by one page a handle.
 
-use carafe_meta::Call;
-use carafe_types::{Error, Ino, Result};
+use carafe_meta::{Call, Cursor, DirEntry};
+use carafe_types::{Attr, Error, FileType, Ino, Result};
+use parking_lot::Mutex;
 
-use crate::{DirItem, Opened, Vfs};
+use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, vfs::Core};
+
+const BEHIND_DOT: u64 = 1;
+const BEHIND_DOTS: u64 = 2;
+/// The most entries of one page.
+const MAX_PAGE: usize = 1024;
 
 impl Vfs {
     /// Opens a directory.
     pub async fn opendir(&self, call: &Call, ino: Ino) -> Result<Opened> {
-        let _ = (call, ino);
-        Err(Error::NotImplemented)
+        let core = &*self.core;
+        let inner = core.inner(ino)?;
+        if !core.meta.getattr(call, inner).await?.is_dir() {
+            return Err(Error::NotDirectory);
+        }
+        let kind = Kind::Directory {
+            ino: inner,
+            left: Mutex::default(),
+        };
+        let handle = core
+            .handles
+            .open(&core.region, ino, OpenFlags::READ, kind)?;
+        Ok(Opened {
+            handle,
+            keep_cache: false,
+            direct_io: false,
+        })
     }
 
     /// At most `limit` entries behind `cookie` (0 is the start); none at the end.
     /// With `plus`, each has what a lookup would answer. Entries that the caller has
     /// no room for are asked for again by their cookie.
     pub async fn readdir(
-        &self, call: &Call, ino: Ino, handle: u64, cookie: u64, limit: usize, plus: bool,
+        &self,
+        call: &Call,
+        ino: Ino,
+        handle: u64,
+        cookie: u64,
+        limit: usize,
+        plus: bool,
     ) -> Result<Vec<DirItem>> {
-        let _ = (call, ino, handle, cookie, limit, plus);
-        Err(Error::NotImplemented)
+        let core = &*self.core;
+        let handle = core.handles.find(ino, handle)?;
+        let Kind::Directory { ino: inner, left } = &handle.kind else {
+            return Err(Error::NotDirectory);
+        };
+        if let Some(items) = take_left(left, cookie, plus) {
+            let items = items.into_iter().take(limit).collect();
+            return Ok(items);
+        }
+        let mut items = Vec::new();
+        if cookie < BEHIND_DOTS {
+            items = core.dots(call, *inner, cookie).await?;
+        }
+        let limit = limit.min(MAX_PAGE);
+        if items.len() < limit {
+            let cursor = Cursor(cookie.saturating_sub(BEHIND_DOTS));
+            let page = core
+                .meta
+                .readdir(call, *inner, cursor, limit - items.len(), plus)
+                .await?;
+            items.extend(page.entries.into_iter().map(|entry| core.item(entry)));
+        }
+        left.lock().clone_from(&items);
+        items.truncate(limit);
+        Ok(items)
     }
 
     /// Closes a directory.
-    pub async fn releasedir(&self, call: &Call, ino: Ino, handle: u64) -> Result<()> {
-        let _ = (call, ino, handle);
-        Err(Error::NotImplemented)
+    pub async fn releasedir(&self, _call: &Call, ino: Ino, handle: u64) -> Result<()> {
+        self.core.handles.close(ino, handle).map(|_| ())
     }
 
     /// fsync(2) of a directory: what was answered before is durable in the engine.
     pub async fn fsyncdir(&self, call: &Call, _ino: Ino, _handle: u64) -> Result<()> {
         self.core.meta.sync(call).await
+    }
+}
+
+/// The rest of the last page, if `cookie` goes on within it. From the start, a
+/// listing is always asked for anew.
+fn take_left(left: &Mutex<Vec<DirItem>>, cookie: u64, plus: bool) -> Option<Vec<DirItem>> {
+    let left = left.lock();
+    let at = left.iter().position(|item| item.next == cookie)?;
+    let rest = &left[at + 1..];
+    let answers = cookie > BEHIND_DOTS && !rest.is_empty() && plus == rest[0].entry.is_some();
+    answers.then(|| rest.to_vec())
+}
+
+impl Core {
+    /// `.` and `..`, those that stand behind `cookie`.
+    async fn dots(&self, call: &Call, ino: Ino, cookie: u64) -> Result<Vec<DirItem>> {
+        let (parent, _) = self.parent_of(call, ino).await?;
+        let item = |ino, name: &[u8], next| DirItem {
+            ino: self.outer(ino),
+            name: name.to_vec(),
+            kind: FileType::Directory,
+            next,
+            entry: None,
+        };
+        let both = [
+            item(ino, b".", BEHIND_DOT),
+            item(parent, b"..", BEHIND_DOTS),
+        ];
+        Ok(both.into_iter().skip(cookie as usize).collect())
+    }
+
+    fn item(&self, entry: DirEntry) -> DirItem {
+        let DirEntry {
+            name,
+            ino,
+            kind,
+            attr,
+            next,
+        } = entry;
+        let entry = attr.map(|attr: Attr| self.entry(ino, attr));
+        DirItem {
+            ino: self.outer(ino),
+            name,
+            kind,
+            next: next.0.saturating_add(BEHIND_DOTS),
+            entry,
+        }
+    }
+
+    /// The directory that an inode is, for a handle that a predecessor opened.
+    pub(crate) fn directory(&self, ino: Ino) -> Result<Kind> {
+        Ok(Kind::Directory {
+            ino: self.inner(ino)?,
+            left: Mutex::default(),
+        })
     }
 }

@@ -16,21 +16,41 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 impl Vfs {
     /// The first POSIX lock that stands in the way of `lock`, if any.
-    pub async fn getlk(&self, call: &Call, ino: Ino, owner: LockOwner, lock: FileLock) -> Result<Option<FileLock>> {
+    pub async fn getlk(
+        &self,
+        call: &Call,
+        ino: Ino,
+        owner: LockOwner,
+        lock: FileLock,
+    ) -> Result<Option<FileLock>> {
         let ino = self.core.ordinary(ino)?;
         self.core.meta.getlk(call, ino, owner, lock).await
     }
 
     /// Takes or drops a POSIX lock; `WouldBlock` if another stands in the way.
-    pub async fn setlk(&self, call: &Call, ino: Ino, owner: LockOwner, lock: FileLock) -> Result<()> {
+    pub async fn setlk(
+        &self,
+        call: &Call,
+        ino: Ino,
+        owner: LockOwner,
+        lock: FileLock,
+    ) -> Result<()> {
         let ino = self.core.ordinary(ino)?;
+        if let Some(file) = self.core.files.find(ino) {
+            file.state.lock().posix_locked = true;
+        }
         self.core.meta.setlk(call, ino, owner, lock).await
     }
 
     /// Takes a POSIX lock, waiting until it is free or `cancel` says `Interrupted`.
     /// Cancelling never leaves a lock behind that nobody was told of.
     pub async fn setlkw(
-        &self, call: &Call, ino: Ino, owner: LockOwner, lock: FileLock, cancel: &CancellationToken,
+        &self,
+        call: &Call,
+        ino: Ino,
+        owner: LockOwner,
+        lock: FileLock,
+        cancel: &CancellationToken,
     ) -> Result<()> {
         let mut pauses = Pauses::default();
         loop {
@@ -43,7 +63,12 @@ impl Vfs {
 
     /// flock(2); with `wait` as [`Vfs::setlkw`] waits.
     pub async fn flock(
-        &self, call: &Call, ino: Ino, owner: LockOwner, kind: LockKind, wait: Option<&CancellationToken>,
+        &self,
+        call: &Call,
+        ino: Ino,
+        owner: LockOwner,
+        kind: LockKind,
+        wait: Option<&CancellationToken>,
     ) -> Result<()> {
         let inner = self.core.ordinary(ino)?;
         let mut pauses = Pauses::default();

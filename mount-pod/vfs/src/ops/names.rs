@@ -32,7 +32,13 @@ impl Vfs {
     }
 
     /// Makes an entry of any type but a symbolic link: mknod(2) and mkdir(2).
-    pub async fn create_node(&self, call: &Call, parent: Ino, name: &[u8], node: &NewNode) -> Result<Entry> {
+    pub async fn create_node(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        node: &NewNode,
+    ) -> Result<Entry> {
         let core = &*self.core;
         let parent = core.changing(parent, name)?;
         let (ino, attr) = core.meta.create(call, parent, name, node).await?;
@@ -41,31 +47,66 @@ impl Vfs {
 
     /// Makes a file, pipe, socket or device; `mode` has the type's bits.
     pub async fn mknod(
-        &self, call: &Call, parent: Ino, name: &[u8], mode: u32, umask: u16, rdev: u32,
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        umask: u16,
+        rdev: u32,
     ) -> Result<Entry> {
         let kind = FileType::from_mode(mode).ok_or(Error::Invalid)?;
         if matches!(kind, FileType::Directory | FileType::Symlink) {
             return Err(Error::Invalid);
         }
-        let node = NewNode { kind, mode: permissions(mode), umask, rdev, ..NewNode::default() };
+        let node = NewNode {
+            kind,
+            mode: permissions(mode),
+            umask,
+            rdev,
+            ..NewNode::default()
+        };
         self.create_node(call, parent, name, &node).await
     }
 
     /// Makes a directory.
-    pub async fn mkdir(&self, call: &Call, parent: Ino, name: &[u8], mode: u32, umask: u16) -> Result<Entry> {
-        let node = NewNode { kind: FileType::Directory, mode: permissions(mode), umask, ..NewNode::default() };
+    pub async fn mkdir(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        umask: u16,
+    ) -> Result<Entry> {
+        let node = NewNode {
+            kind: FileType::Directory,
+            mode: permissions(mode),
+            umask,
+            ..NewNode::default()
+        };
         self.create_node(call, parent, name, &node).await
     }
 
     /// Makes a symbolic link.
-    pub async fn symlink(&self, call: &Call, parent: Ino, name: &[u8], target: &[u8]) -> Result<Entry> {
+    pub async fn symlink(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Entry> {
         if target.is_empty() {
             return Err(Error::NotFound);
         }
         if target.len() > MAX_TARGET {
             return Err(Error::NameTooLong);
         }
-        let node = NewNode { kind: FileType::Symlink, mode: 0o777, target: target.to_vec(), ..NewNode::default() };
+        let node = NewNode {
+            kind: FileType::Symlink,
+            mode: 0o777,
+            target: target.to_vec(),
+            ..NewNode::default()
+        };
         self.create_node(call, parent, name, &node).await
     }
 
@@ -98,18 +139,27 @@ impl Vfs {
 
     /// Moves an entry.
     pub async fn rename(
-        &self, call: &Call, parent: Ino, name: &[u8], new_parent: Ino, new_name: &[u8], flags: RenameFlags,
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        flags: RenameFlags,
     ) -> Result<()> {
         let core = &*self.core;
         let from = core.changing(parent, name)?;
         let to = core.changing(new_parent, new_name)?;
-        core.meta.rename(call, from, name, to, new_name, flags).await.map(|_| ())
+        core.meta
+            .rename(call, from, name, to, new_name, flags)
+            .await
+            .map(|_| ())
     }
 }
 
 impl Core {
     /// The directory in which `name` is about to change.
-    fn changing(&self, parent: Ino, name: &[u8]) -> Result<Ino> {
+    pub(crate) fn changing(&self, parent: Ino, name: &[u8]) -> Result<Ino> {
         self.check_writable()?;
         check_name(name)?;
         if matches!(name, b"." | b"..") {
@@ -117,7 +167,11 @@ impl Core {
         }
         let parent = self.inner(parent)?;
         // At the volume's own root these names mean something, shown or not.
-        if parent == Ino::ROOT && internal::is_reserved(name) { Err(Error::NotPermitted) } else { Ok(parent) }
+        if parent == Ino::ROOT && internal::is_reserved(name) {
+            Err(Error::NotPermitted)
+        } else {
+            Ok(parent)
+        }
     }
 
     /// A directory's parent; it never leaves the mount's root.

@@ -25,7 +25,14 @@ impl Vfs {
     }
 
     /// Sets an extended attribute.
-    pub async fn setxattr(&self, call: &Call, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+    pub async fn setxattr(
+        &self,
+        call: &Call,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<()> {
         self.core.check_writable()?;
         check_name(name)?;
         if value.len() > MAX_VALUE {
@@ -47,7 +54,11 @@ impl Vfs {
 impl Core {
     /// An inode that can have extended attributes: virtual files have none.
     fn attributed(&self, ino: Ino) -> Result<Ino> {
-        if self.internal_node(ino).is_some() { Err(Error::NoAttribute) } else { self.inner(ino) }
+        if self.internal_node(ino).is_some() {
+            Err(Error::NoAttribute)
+        } else {
+            self.inner(ino)
+        }
     }
 }
 

@@ -1,0 +1,87 @@
+//! The files in use, and what is remembered of those that were closed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use carafe_types::{Attr, Ino, Timestamp};
+use parking_lot::Mutex;
+
+use super::File;
+
+/// Closed files whose content the kernel may still have cached.
+const MAX_CLOSED: usize = 16 << 10;
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    files: Mutex<HashMap<Ino, Arc<File>>>,
+    /// Files with dirty data; the flusher looks at these only.
+    dirty: Mutex<HashMap<Ino, Arc<File>>>,
+    closed: Mutex<HashMap<Ino, (Timestamp, u64)>>,
+}
+
+impl Files {
+    /// The file, if it is in use.
+    pub(crate) fn find(&self, ino: Ino) -> Option<Arc<File>> {
+        self.files.lock().get(&ino).cloned()
+    }
+
+    /// The file; it is made if it is not in use.
+    pub(crate) fn find_or_make(&self, ino: Ino) -> Arc<File> {
+        let mut files = self.files.lock();
+        Arc::clone(files.entry(ino).or_insert_with(|| Arc::new(File::new(ino))))
+    }
+
+    /// Takes the file out if nothing needs it.
+    pub(crate) fn forget_idle(&self, file: &Arc<File>) {
+        let mut files = self.files.lock();
+        let mut state = file.state.lock();
+        if state.is_idle() && !state.gone {
+            state.gone = true;
+            files.remove(&file.ino);
+        }
+    }
+
+    /// The file has dirty data.
+    pub(crate) fn mark_dirty(&self, file: &Arc<File>) {
+        self.dirty
+            .lock()
+            .entry(file.ino)
+            .or_insert_with(|| Arc::clone(file));
+    }
+
+    /// The files that have dirty data; forgets those that have none any more.
+    pub(crate) fn dirty(&self) -> Vec<Arc<File>> {
+        let mut clean = Vec::new();
+        let mut dirty = self.dirty.lock();
+        dirty.retain(|_, file| {
+            let keep = file.state.lock().is_dirty();
+            if !keep {
+                clean.push(Arc::clone(file));
+            }
+            keep
+        });
+        let found = dirty.values().cloned().collect();
+        drop(dirty);
+        clean.iter().for_each(|file| self.forget_idle(file));
+        found
+    }
+
+    /// Remembers how a file looked when it was closed.
+    pub(crate) fn remember(&self, ino: Ino, attr: &Attr) {
+        let mut closed = self.closed.lock();
+        if closed.len() >= MAX_CLOSED {
+            closed.clear();
+        }
+        closed.insert(ino, (attr.mtime, attr.length));
+    }
+
+    /// Whether a file still looks as it did when it was closed.
+    pub(crate) fn unchanged(&self, ino: Ino, attr: &Attr) -> bool {
+        self.closed.lock().get(&ino) == Some(&(attr.mtime, attr.length))
+    }
+
+    /// How many files are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.files.lock().len()
+    }
+}
