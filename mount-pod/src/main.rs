@@ -1,2 +1,30 @@
-//! To be described.
-fn main() {}
+//! `carafe`: the file system client and its tools.
+//!
+//! `carafe mount` is a **supervisor**: it opens /dev/fuse, mounts, and starts a
+//! **worker** that serves the mount. In a pod, `carafe supervise` gets the same
+//! things from the node plugin's keeper instead.
+
+mod cli;
+mod failure;
+mod link;
+mod supervisor;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli.start_logging();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("carafe: {failure}");
+            failure.exit_code()
+        }
+    }
+}

@@ -54,19 +54,24 @@ impl Cell {
 
     /// Replaces the value. The bytes behind `payload` are not part of it.
     pub(crate) fn write(&mut self, kind: u32, payload: &[u8]) {
-        assert!(payload.len() + HEAD <= self.half, "payload exceeds the cell");
+        assert!(
+            payload.len() + HEAD <= self.half,
+            "payload exceeds the cell"
+        );
         self.sequence += 1;
         let at = self.offset + (self.sequence & 1) as usize * self.half;
         let word = self.mapping.word64(at);
         word.store(0, Ordering::Relaxed);
         fence(Ordering::Release);
-        let body = [payload, &vec![0; self.half - HEAD - payload.len()]].concat();
-        let sum = checksum(self.sequence, kind, &body);
+        let (body, room) = (at + HEAD, self.half - HEAD);
         // SAFETY: a cell has one owner, `&mut self`, and is read only when it is opened.
         unsafe {
+            self.mapping.write(body, payload);
+            self.mapping
+                .clear(body + payload.len(), room - payload.len());
+            let sum = checksum(self.sequence, kind, self.mapping.bytes(body, room));
             self.mapping.write(at + 8, &sum.to_le_bytes());
             self.mapping.write(at + 12, &kind.to_le_bytes());
-            self.mapping.write(at + HEAD, &body);
         }
         word.store(self.sequence, Ordering::Release);
     }

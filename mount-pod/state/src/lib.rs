@@ -49,6 +49,7 @@
 #![allow(unsafe_code)]
 
 pub mod cell;
+mod free;
 mod header;
 mod ids;
 mod layout;
@@ -64,9 +65,9 @@ pub use header::{Header, peek};
 pub use ids::{IdKind, Ids};
 pub use layout::{Config, MAGIC, REQUEST_HEAD, VERSION};
 pub use page::{Extent, Frozen, Page};
-pub use pool::{Pool, PoolFull, Recovered};
+pub use pool::{Pool, PoolFull, RecoveredPage};
 pub use record::{ExtentRecord, HandleRecord, JournalRecord, LockRecord};
-pub use region::Region;
+pub use region::{Recovery, Region};
 pub use slots::{ReadSlot, Request, SlotState, Slots};
 pub use table::{Entry, Table, TableFull};
 

@@ -58,10 +58,9 @@ impl Mapping {
         }
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let base = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED, &fd, 0)
-        }
-        .map_err(StateError::os("mmap"))?;
+        let base =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED, &fd, 0) }
+                .map_err(StateError::os("mmap"))?;
         let base = NonNull::new(base.cast())
             .ok_or_else(|| StateError::Unusable("mapped at address 0".into()))?;
         Ok(Self { base, len, fd })
@@ -123,6 +122,19 @@ impl Mapping {
         // SAFETY: in bounds, initialised (a memfd starts as zeroes), and not written
         // meanwhile by the caller's promise.
         unsafe { std::slice::from_raw_parts(self.pointer(offset, len), len) }
+    }
+
+    /// The bytes at `offset`, for writing.
+    ///
+    /// # Safety
+    /// No other thread may read or write these bytes while the slice lives.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the mapping owns nothing: its users divide it"
+    )]
+    pub(crate) unsafe fn bytes_mut(&self, offset: usize, len: usize) -> &mut [u8] {
+        // SAFETY: in bounds, initialised, and ours alone by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(offset, len), len) }
     }
 
     /// Gives the range memory now, so that neither we nor the kernel faults on it.

@@ -6,7 +6,6 @@
 //! than those.
 
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -122,7 +121,8 @@ fn decode<R: Record>(content: &Content) -> Option<R> {
 /// A published record.
 #[derive(Debug)]
 pub struct Entry<R> {
-    cell: ManuallyDrop<Cell>,
+    /// Absent once the entry was left.
+    cell: Option<Cell>,
     table: Arc<Inner>,
     record: PhantomData<fn() -> R>,
 }
@@ -130,7 +130,7 @@ pub struct Entry<R> {
 impl<R: Record> Entry<R> {
     fn new(table: &Arc<Inner>, cell: Cell) -> Self {
         Self {
-            cell: ManuallyDrop::new(cell),
+            cell: Some(cell),
             table: Arc::clone(table),
             record: PhantomData,
         }
@@ -138,21 +138,23 @@ impl<R: Record> Entry<R> {
 
     /// Replaces the record at once: a successor finds the old one or the new one.
     pub fn update(&mut self, record: &R) {
-        self.cell.write(R::KIND, &record.encode());
+        if let Some(cell) = &mut self.cell {
+            cell.write(R::KIND, &record.encode());
+        }
     }
 
-    /// Gives the entry up without retiring its record, for a successor to find.
-    pub fn leave(self) {
-        // The cell is not returned to the free list: this process must not reuse it.
-        std::mem::forget(self);
+    /// Gives the entry up without retiring its record, for a successor to find. This
+    /// process does not use the cell again.
+    pub fn leave(mut self) {
+        self.cell = None;
     }
 }
 
 impl<R> Drop for Entry<R> {
     fn drop(&mut self) {
-        self.cell.write(0, &[]);
-        // SAFETY: `drop` runs once and nothing uses the cell after it.
-        let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
-        self.table.free.lock().push(cell);
+        if let Some(mut cell) = self.cell.take() {
+            cell.write(0, &[]);
+            self.table.free.lock().push(cell);
+        }
     }
 }

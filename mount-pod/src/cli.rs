@@ -1,0 +1,73 @@
+//! The command line: one file a command.
+
+mod engine;
+mod format;
+mod mount;
+mod size;
+mod status;
+mod supervise;
+mod umount;
+mod work;
+
+use std::future::Future;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use engine::{connect_with, load, warnings};
+
+use crate::failure::Failure;
+
+/// POSIX file systems on object storage, byte-compatible with JuiceFS
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Log more: debug
+    #[arg(long, short, global = true, env = "CARAFE_VERBOSE")]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Format(format::FormatArgs),
+    Mount(Box<mount::MountArgs>),
+    Umount(umount::UmountArgs),
+    Status(status::StatusArgs),
+    Supervise(supervise::SuperviseArgs),
+    Worker(work::WorkArgs),
+}
+
+impl Cli {
+    /// Logs go to standard error; `RUST_LOG` overrides the level.
+    pub(crate) fn start_logging(&self) {
+        let level = if self.verbose { "debug" } else { "info" };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+
+    /// Runs the command to its end.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        install_tls()?;
+        match self.command {
+            Command::Format(args) => small_runtime(args.run()),
+            Command::Mount(args) => args.run(),
+            Command::Umount(args) => args.run(),
+            Command::Status(args) => small_runtime(args.run()),
+            Command::Supervise(args) => small_runtime(args.run()),
+            Command::Worker(args) => args.run(),
+        }
+    }
+}
+
+/// One thread: for commands and supervisors, which have no data path.
+pub(crate) fn small_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::system("start a runtime"))?.block_on(work)
+}
+
+fn install_tls() -> Result<(), Failure> {
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    installed.map_err(|_| Failure::Usage("another TLS provider is installed: a defect of this build".into()))
+}

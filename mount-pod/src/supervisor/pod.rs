@@ -1,0 +1,111 @@
+//! In a pod, the keeper decides: its socket lies in a directory of the pod.
+
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
+
+use carafe_api::handover::{Attached, Bundle, Client, FromKeeper, FromPod, HandoverError, Hello};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+
+use super::{Held, Upstream, borrowed, handover};
+use crate::{failure::Failure, link::Link};
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The keeper's socket, connected or being connected again.
+pub(crate) struct Pod {
+    dir: PathBuf,
+    name: String,
+    connection: Connection,
+    terminate: Signal,
+}
+
+enum Connection {
+    Up(Link),
+    Connecting(JoinHandle<Result<Client, HandoverError>>),
+}
+
+impl Pod {
+    /// Connects, and waits for what the keeper hands over.
+    pub(crate) async fn attach(dir: PathBuf, name: String) -> Result<(Self, Held), Failure> {
+        let client = connecting(dir.clone()).await.map_err(stopped)?.map_err(handover)?;
+        let (client, attached) = introduce(client, hello(&name), Bundle::default()).await?;
+        let terminate = signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?;
+        let connection = Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?);
+        let held = Held { attach: attached.attach, bundle: attached.bundle, serving: false };
+        Ok((Self { dir, name, connection, terminate }, held))
+    }
+
+    /// Waits for a new connection and says over it what this pod holds.
+    async fn connect_again(&mut self, held: &Held) -> Result<(), Failure> {
+        let Connection::Connecting(task) = &mut self.connection else { return Ok(()) };
+        let client = task.await.map_err(stopped)?.map_err(handover)?;
+        let hello = Hello {
+            epoch: held.attach.epoch,
+            serving: held.serving,
+            attached: Some(Box::new(held.attach.clone())),
+            ..hello(&self.name)
+        };
+        let holds = held.bundle.duplicate().map_err(Failure::system("duplicate the descriptors"))?;
+        self.connection = match introduce(client, hello, holds).await {
+            Ok((client, _)) => Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?),
+            Err(failure) => {
+                tracing::warn!(%failure, "the keeper did not take this pod back; trying again");
+                Connection::Connecting(connecting(self.dir.clone()))
+            }
+        };
+        Ok(())
+    }
+
+    fn lost(&mut self, error: &HandoverError) {
+        tracing::info!(%error, "the keeper is gone; serving on and connecting again");
+        self.connection = Connection::Connecting(connecting(self.dir.clone()));
+    }
+}
+
+impl Upstream for Pod {
+    async fn next(&mut self, held: &Held) -> Result<FromKeeper, Failure> {
+        loop {
+            let Connection::Up(link) = &self.connection else {
+                self.connect_again(held).await?;
+                continue;
+            };
+            tokio::select! {
+                said = link.receive::<FromKeeper>() => match said {
+                    Ok((message, _)) => return Ok(message),
+                    Err(error) => self.lost(&error),
+                },
+                // The kubelet ends pods when it likes; applications may still write.
+                _ = self.terminate.recv() => tracing::info!("SIGTERM: serving until the keeper releases this mount"),
+            }
+        }
+    }
+
+    async fn tell(&mut self, message: &FromPod, region: Option<&OwnedFd>) -> Result<(), Failure> {
+        // What cannot be said now is said in the next Hello.
+        if let Connection::Up(link) = &self.connection
+            && let Err(error) = link.send(message, &borrowed(region)).await
+        {
+            self.lost(&error);
+        }
+        Ok(())
+    }
+}
+
+fn hello(name: &str) -> Hello {
+    Hello { version: env!("CARGO_PKG_VERSION").into(), pod: name.into(), ..Hello::default() }
+}
+
+fn connecting(dir: PathBuf) -> JoinHandle<Result<Client, HandoverError>> {
+    tokio::task::spawn_blocking(move || Client::connect_patiently(&dir, None))
+}
+
+async fn introduce(client: Client, hello: Hello, holds: Bundle) -> Result<(Client, Attached), Failure> {
+    let talk = move || client.hello(&hello, &holds, ANSWER_TIMEOUT).map(|attached| (client, attached));
+    tokio::task::spawn_blocking(talk).await.map_err(stopped)?.map_err(handover)
+}
+
+fn stopped(error: tokio::task::JoinError) -> Failure {
+    Failure::Mount(format!("a task of the supervisor stopped: {error}"))
+}

@@ -1,0 +1,73 @@
+//! The worker as its parent sees it: a process and a socket, which is its standard input.
+
+use std::{
+    os::fd::OwnedFd,
+    process::{ExitStatus, Stdio},
+};
+
+use carafe_api::handover::{Channel, FromKeeper, FromPod, HandoverError};
+use tokio::process::{Child, Command};
+
+use super::{Held, handover};
+use crate::{failure::Failure, link::Link};
+
+pub(super) struct WorkerProcess {
+    child: Child,
+    link: Link,
+    silent: bool,
+}
+
+impl WorkerProcess {
+    /// Starts a worker and gives it duplicates of all that is held.
+    pub(super) async fn start(held: &Held) -> Result<Self, Failure> {
+        let (ours, theirs) = Channel::pair().map_err(handover)?;
+        let program = std::env::current_exe().map_err(Failure::system("find this program"))?;
+        let child = Command::new(program)
+            .arg("worker")
+            .stdin(Stdio::from(theirs.into_fd()))
+            .kill_on_drop(false)
+            .spawn()
+            .map_err(Failure::system("start a worker"))?;
+        let link = Link::new(ours.into_fd()).map_err(handover)?;
+        let worker = Self { child, link, silent: false };
+        worker.attach(held).await?;
+        Ok(worker)
+    }
+
+    async fn attach(&self, held: &Held) -> Result<(), Failure> {
+        let mut attach = held.attach.clone();
+        attach.descriptors = held.bundle.counts();
+        let message = FromKeeper::Attach(Box::new(attach));
+        self.link.send(&message, &held.bundle.borrowed()).await.map_err(handover)
+    }
+
+    /// The worker's next message; never again once it has closed its end. Cancel safe.
+    pub(super) async fn said(&mut self) -> Option<(FromPod, Vec<OwnedFd>)> {
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        match self.link.receive().await {
+            Ok(said) => Some(said),
+            Err(error) => {
+                if !matches!(error, HandoverError::Closed) {
+                    tracing::warn!(%error, "the worker's socket failed");
+                }
+                self.silent = true;
+                None
+            }
+        }
+    }
+
+    /// Passes a message on; a worker that has just ended needs none.
+    pub(super) async fn tell(&self, message: &FromKeeper) -> Result<(), Failure> {
+        match self.link.send(message, &[]).await {
+            Ok(()) | Err(HandoverError::Closed) => Ok(()),
+            Err(error) => Err(handover(error)),
+        }
+    }
+
+    /// How it ended. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Result<ExitStatus, Failure> {
+        self.child.wait().await.map_err(Failure::system("wait for the worker"))
+    }
+}

@@ -1,0 +1,45 @@
+//! The worker: serves one mount over the descriptors that its parent gives it.
+//!
+//! The **stack** is all that a mount is made of: engine, store, caches, region,
+//! file system. **Upkeep** is what it needs from time to time: heartbeats and
+//! background work. The parent speaks the keeper's messages.
+
+mod cache;
+mod credentials;
+mod orders;
+mod stack;
+mod upkeep;
+
+use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError};
+
+use crate::{
+    failure::Failure,
+    link::{Link, duplicate},
+};
+
+/// Serves until the mount ends; says why if it cannot.
+pub(crate) async fn run() -> Result<(), Failure> {
+    let socket = duplicate(std::io::stdin()).map_err(Failure::system("take the parent's socket"))?;
+    let keeper = Link::new(socket).map_err(handover)?;
+    let (attach, bundle) = attached(&keeper).await?;
+    let served = orders::serve(&keeper, attach, bundle).await;
+    if let Err(failure) = &served {
+        let reason = failure.to_string();
+        let lasting = matches!(failure, Failure::Usage(_));
+        keeper.send(&FromPod::Failed { reason, lasting }, &[]).await.map_err(handover)?;
+    }
+    served
+}
+
+async fn attached(keeper: &Link) -> Result<(Attach, Bundle), Failure> {
+    let (message, fds) = keeper.receive().await.map_err(handover)?;
+    let FromKeeper::Attach(attach) = message else {
+        return Err(Failure::Mount("the parent began with another message than Attach".into()));
+    };
+    let bundle = Bundle::from_wire(attach.descriptors, fds).map_err(handover)?;
+    Ok((*attach, bundle))
+}
+
+fn handover(error: HandoverError) -> Failure {
+    Failure::Mount(format!("handover: {error}"))
+}

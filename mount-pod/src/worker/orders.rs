@@ -1,0 +1,87 @@
+//! Serving, and doing what the parent says meanwhile.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError, Usage};
+use carafe_fuse::Session;
+
+use super::{handover, stack::Stack, upkeep::Upkeep};
+use crate::{failure::Failure, link::Link};
+
+/// How long the end of a mount may take to write back what is dirty.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Serves the mount until the kernel or the parent ends it.
+pub(super) async fn serve(keeper: &Link, attach: Attach, mut bundle: Bundle) -> Result<(), Failure> {
+    let stack = Stack::assemble(&attach, &mut bundle).await?;
+    keeper.send(&FromPod::Region, &[stack.region.fd().as_fd()]).await.map_err(handover)?;
+    let session = stack.start_session(&attach, bundle)?;
+    let upkeep = Upkeep::start(&stack, &attach.arguments);
+    let ended = until_the_end(keeper, &stack, &session).await;
+    let drained = stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await;
+    session.stop().await;
+    upkeep.stop().await;
+    stack.close().await;
+    ended?;
+    drained.map_err(|error| Failure::Mount(format!("not all that was written is committed: {error}")))
+}
+
+async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Result<(), Failure> {
+    let blob = session.negotiated().await.map_err(|error| Failure::Mount(error.to_string()))?;
+    keeper.send(&FromPod::InitDone { blob }, &[]).await.map_err(handover)?;
+    keeper.send(&FromPod::Ready, &[]).await.map_err(handover)?;
+    loop {
+        tokio::select! {
+            // The kernel has unmounted.
+            ended = session.ended() => return ended.map_err(|error| Failure::Mount(error.to_string())),
+            order = keeper.receive::<FromKeeper>() => match order {
+                Ok((order, _)) => {
+                    if obey(keeper, stack, order).await? {
+                        return Ok(());
+                    }
+                }
+                // The parent died: nobody could replace this worker, but applications
+                // are still served.
+                Err(HandoverError::Closed) => {
+                    tracing::error!("the supervisor is gone; serving until the kernel unmounts");
+                    return session.ended().await.map_err(|error| Failure::Mount(error.to_string()));
+                }
+                Err(error) => return Err(handover(error)),
+            },
+        }
+    }
+}
+
+/// Does what the parent says; `true` if that is the end.
+async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, Failure> {
+    match order {
+        FromKeeper::Secret { secret } => stack.credentials.rotate(&secret).await,
+        FromKeeper::Release => {
+            if let Err(error) = stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
+                tracing::error!(%error, "not all that was written is committed yet");
+            }
+            keeper.send(&FromPod::Released, &[]).await.map_err(handover)?;
+        }
+        FromKeeper::End => return Ok(true),
+        FromKeeper::Ping { id } => keeper.send(&FromPod::Pong { id, serving: true }, &[]).await.map_err(handover)?,
+        FromKeeper::Stats { id } => {
+            let usage = usage(stack).await;
+            keeper.send(&FromPod::Stats { id, usage }, &[]).await.map_err(handover)?;
+        }
+        FromKeeper::Attach(_) | FromKeeper::Refused { .. } | FromKeeper::Unknown => {}
+    }
+    Ok(false)
+}
+
+async fn usage(stack: &Stack) -> Usage {
+    let stat = stack.meta.statfs(&carafe_meta::Call::internal(), stack.root).await.unwrap_or_default();
+    Usage {
+        total_bytes: stat.total_bytes,
+        free_bytes: stat.free_bytes,
+        used_inodes: stat.used_inodes,
+        free_inodes: stat.free_inodes,
+    }
+}

@@ -1,0 +1,66 @@
+//! What was acknowledged is not lost by an orderly end, and does not stay dirty for long.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use crate::fixture::{Pair, Volume};
+
+#[test]
+fn sigterm_loses_nothing_that_write_acknowledged() {
+    for pair in Pair::ALL {
+        let mut volume = Volume::mounted(pair);
+        let mut file = File::create(volume.path("log")).unwrap();
+        let line = vec![b'x'; 10_000];
+        for _ in 0..300 {
+            file.write_all(&line).unwrap();
+        }
+        volume.terminate();
+        drop(file);
+        volume.mount(&[]);
+        let back = fs::read(volume.path("log")).unwrap();
+        assert_eq!(back.len(), 3_000_000, "{pair:?}: every acknowledged byte is there");
+        assert!(back.iter().all(|byte| *byte == b'x'), "{pair:?}: and reads as written");
+    }
+}
+
+#[test]
+fn dirty_data_reaches_the_store_within_its_age() {
+    for pair in Pair::ALL {
+        let mut writer = Volume::mounted(pair);
+        let reader = writer.second_mount();
+        let mut file = File::create(writer.path("slow")).unwrap();
+        file.write_all(b"not flushed").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while fs::read(format!("{reader}/slow")).unwrap_or_default() != b"not flushed" {
+            assert!(Instant::now() < deadline, "{pair:?}: another client sees the bytes in 5 s and some");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn what_was_written_is_read_before_it_is_flushed() {
+    let volume = Volume::mounted(Pair::SqliteFile);
+    let mut file = File::create(volume.path("both")).unwrap();
+    for round in 0..200u32 {
+        file.write_all(&round.to_le_bytes()).unwrap();
+        let read = fs::read(volume.path("both")).unwrap();
+        assert_eq!(read.len(), (round as usize + 1) * 4, "round {round}");
+        assert_eq!(read[read.len() - 4..], round.to_le_bytes(), "round {round}");
+    }
+}
+
+#[test]
+fn an_orderly_unmount_leaves_no_session_and_no_process() {
+    for pair in Pair::ALL {
+        let mut volume = Volume::mounted(pair);
+        fs::write(volume.path("file"), b"bytes").unwrap();
+        volume.unmount();
+        let status = volume.status();
+        assert_eq!(status["Sessions"].as_array().map(Vec::len), Some(0), "{pair:?}: {status:#}");
+        assert_eq!(status["Statistic"]["UsedInodes"], 1, "{pair:?}: one file beside the root: {status:#}");
+    }
+}
