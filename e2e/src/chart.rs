@@ -12,7 +12,9 @@ use crate::shell;
 use crate::tools::{Tools, repository};
 
 /// The namespace that the chart is installed into.
-pub const NAMESPACE: &str = "carafe-system";
+pub const NAMESPACE: &str = "carafe";
+/// The namespace of the mount pods, which enforces Pod Security "restricted".
+pub const MOUNT_NAMESPACE: &str = "carafe-system";
 /// The release's name.
 pub const RELEASE: &str = "carafe";
 

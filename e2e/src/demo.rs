@@ -105,7 +105,7 @@ impl Demo {
 
     fn show_objects(&self) -> Result<()> {
         self.show(&["get", "pvc,pods", "-o", "wide"])?;
-        self.show(&["get", "pods", "-n", chart::NAMESPACE, "-o", "wide"])
+        self.show(&["get", "pods", "-n", chart::MOUNT_NAMESPACE, "-o", "wide"])
     }
 
     fn show_blocks(&self) -> Result<()> {
@@ -173,8 +173,8 @@ impl Demo {
              kubectl delete pod writer reader && kubectl get pods -n {}\n  \
              make down                                        # removes all of it",
             self.run.kubeconfig().display(),
-            chart::NAMESPACE,
-            chart::NAMESPACE
+            chart::MOUNT_NAMESPACE,
+            chart::MOUNT_NAMESPACE
         );
     }
 }

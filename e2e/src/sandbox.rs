@@ -216,8 +216,8 @@ pub fn start_init(spec_file: &Path) -> Result<()> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()?;
-    let init =
-        Process::find(child.id() as i32).context("the sandbox's first process ended at once")?;
+    let init = Process::find(child.id() as i32)
+        .with_context(|| shell::tail_of_file(&spec.dir.join("log/init"), 20))?;
     fs::write(spec.dir.join("init.json"), serde_json::to_vec(&init)?)?;
     Ok(())
 }
@@ -226,6 +226,16 @@ pub fn start_init(spec_file: &Path) -> Result<()> {
 pub fn run_init(spec_file: &Path) -> Result<()> {
     let spec: Spec = serde_json::from_slice(&fs::read(spec_file)?)?;
     rustix::process::setsid()?;
+    // The starter shares these mounts: it looks us up in the /proc that the
+    // mounts below replace.
+    shell::wait_until(
+        "record of the first process",
+        Duration::from_secs(10),
+        || {
+            ensure!(spec.dir.join("init.json").exists(), "not written");
+            Ok(())
+        },
+    )?;
     prepare_mounts(&spec)?;
     fs::write(spec.dir.join("ready"), "")?;
     loop {

@@ -98,7 +98,7 @@ pub fn wait_until(
             Err(error) if start.elapsed() > limit => {
                 return Err(error.context(format!("{what}: not after {} s", limit.as_secs())));
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }

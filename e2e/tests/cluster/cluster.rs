@@ -34,8 +34,11 @@ fn own_cluster() -> &'static Run {
         let run = Run::fresh().unwrap();
         let program = env!("CARGO_BIN_EXE_carafe-e2e");
         let owner = std::process::id().to_string();
-        let said =
-            shell::run(Command::new(program).args(["up", "--id", run.id(), "--owner", &owner]));
+        let said = shell::run(
+            Command::new(program)
+                .args(["up", "--id", run.id(), "--owner", &owner])
+                .env("RUST_LIB_BACKTRACE", "0"),
+        );
         println!("{}", said.expect("the tests' cluster starts"));
         run
     })

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use carafe_e2e::backends::{self, Backends};
-use carafe_e2e::{shell, tools::Tools};
+use carafe_e2e::{chart, shell, tools::Tools};
 use futures_util::future::Either;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{Api, ListParams};
@@ -251,19 +251,12 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let system = carafe_e2e::chart::NAMESPACE;
-            for args in [
-                ["get", "pods,pvc,events", "-n", &self.namespace],
-                ["get", "pods,events", "-n", system],
-            ] {
-                println!(
-                    "{}",
-                    self.kubectl_global(&args)
-                        .unwrap_or_else(|error| error.to_string())
-                );
+            for namespace in [&self.namespace, chart::NAMESPACE, chart::MOUNT_NAMESPACE] {
+                let shown =
+                    self.kubectl_global(&["get", "pods,pvc,events", "--namespace", namespace]);
+                println!("{}", shown.unwrap_or_else(|error| error.to_string()));
             }
         }
-        let _ = self.kubectl_global(&["delete", "namespace", &self.namespace, "--wait=false"]);
         let _ = self.kubectl_global(&[
             "delete",
             "storageclass",

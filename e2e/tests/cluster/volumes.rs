@@ -57,8 +57,11 @@ async fn two_pods_of_a_node_share_a_mount_pod_and_the_last_takes_it_away() {
 }
 
 async fn mount_pods(test: &Fixture, volume: &str) -> Vec<Pod> {
-    test.pods_labelled(chart::NAMESPACE, &format!("carafe.io/volume={volume}"))
-        .await
+    test.pods_labelled(
+        chart::MOUNT_NAMESPACE,
+        &format!("carafe.io/volume={volume}"),
+    )
+    .await
 }
 
 async fn wait_for_none(test: &Fixture, volume: &str) {
