@@ -1,0 +1,13 @@
+//! One suite for every engine: each test runs on all of them.
+
+mod background;
+mod data;
+mod engines;
+mod listing;
+mod locks;
+mod names;
+mod once;
+mod quotas;
+mod sessions;
+mod volumes;
+mod xattrs;
