@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use carafe_e2e::backends::{self, Backends};
@@ -25,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) namespace: String,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
+    has_volumes: AtomicBool,
 }
 
 impl Fixture {
@@ -53,6 +54,7 @@ impl Fixture {
             namespace: namespace.to_owned(),
             kubectl: Tools::find().unwrap().program("kubectl").unwrap(),
             kubeconfig,
+            has_volumes: AtomicBool::new(false),
         }
     }
 
@@ -212,6 +214,7 @@ impl Fixture {
     /// A Secret, `volume`, for a new file system on Redis and S3, and a
     /// StorageClass of the namespace's name that uses it.
     pub(crate) async fn storage_class(&self) {
+        self.has_volumes.store(true, Ordering::Relaxed);
         let backends = self.backends().await;
         let yaml = include_str!("storage-class.yaml")
             .replace("{namespace}", &self.namespace)
@@ -257,13 +260,41 @@ impl Drop for Fixture {
                 println!("{}", shown.unwrap_or_else(|error| error.to_string()));
             }
         }
-        let _ = self.kubectl_global(&[
-            "delete",
-            "storageclass",
-            &self.namespace,
-            "--ignore-not-found",
-            "--wait=false",
-        ]);
+        self.remove_volumes();
+        for object in [
+            ["namespace", &self.namespace],
+            ["storageclass", &self.namespace],
+        ] {
+            let _ = self.kubectl_global(
+                &[
+                    &["delete", "--ignore-not-found", "--wait=false"][..],
+                    &object[..],
+                ]
+                .concat(),
+            );
+        }
+    }
+}
+
+impl Fixture {
+    /// Before the namespace and its Secret: without it no volume can be deleted.
+    fn remove_volumes(&self) {
+        if !self.has_volumes.load(Ordering::Relaxed) {
+            return;
+        }
+        let deleted = self.kubectl(&["delete", "pods,pvc", "--all", "--timeout=60s"]);
+        let claimed_here = "jsonpath={.items[*].spec.claimRef.namespace}";
+        let gone = shell::wait_until("end of the test's volumes", Duration::from_secs(30), || {
+            let namespaces = self.kubectl_global(&["get", "pv", "-o", claimed_here])?;
+            let left = namespaces
+                .split_whitespace()
+                .any(|one| one == self.namespace);
+            anyhow::ensure!(!left, "PersistentVolumes are left");
+            Ok(())
+        });
+        if let Err(error) = deleted.map(drop).and(gone) {
+            println!("{}: {error:#}", self.namespace);
+        }
     }
 }
 

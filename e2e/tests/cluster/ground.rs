@@ -1,8 +1,11 @@
 //! What every other test stands on: the cluster itself.
 
+use carafe_e2e::cluster as local;
+use carafe_e2e::tools::Tools;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 
+use crate::cluster;
 use crate::fixture::{Fixture, toolbox_pod};
 
 #[tokio::test]
@@ -79,4 +82,21 @@ async fn a_restricted_namespace_refuses_a_privileged_pod() {
     let node = test.nodes().await.remove(0);
     test.start_pod("good", &node, &[]);
     test.pod_ready("good").await;
+}
+
+#[tokio::test]
+async fn pods_outlive_a_restart_of_kubelet() {
+    let test = Fixture::new("ground-kubelet").await;
+    let Some(run) = cluster::local_run() else {
+        println!("left out: the cluster is not on this machine, kubelet is not ours to restart");
+        return;
+    };
+    let node = local::nodes(&run).remove(0);
+    test.start_pod("before", &node.name(), &[]);
+    test.pod_ready("before").await;
+    let started = test.sh("before", "stat -c %Y /proc/1").unwrap();
+    node.restart_kubelet(&Tools::find().unwrap()).unwrap();
+    test.start_pod("after", &node.name(), &[]);
+    test.pod_ready("after").await;
+    assert_eq!(test.sh("before", "stat -c %Y /proc/1").unwrap(), started);
 }
