@@ -165,11 +165,6 @@ impl Terms {
     pub(crate) fn timed_out(what: impl std::fmt::Display) -> Error {
         Error::TimedOut(what.to_string())
     }
-
-    /// Whether the deadline passed.
-    pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
 }
 
 /// What is told of each change after it was made: for a change log, invalidation

@@ -14,6 +14,7 @@ use crate::{
 
 /// The leases' periods in seconds: nine tenths of the peer's.
 const SESSIONS_PERIOD: i64 = 10;
+const HOURLY_PERIOD: i64 = 3240;
 /// Deleted files are left alone for this long: slices may still be read.
 const DELETED_AGE: i64 = 3600;
 
@@ -28,6 +29,20 @@ impl<E: Engine> Client<E> {
             sessions::take_lease(reads, &ctx, counter, period)
         })
         .await
+    }
+
+    /// Whether this client may do hourly work: it has the lease, or takes it now.
+    async fn has_lease(&self, call: &Call, counter: Counter) -> Result<bool> {
+        let now = self.now().secs;
+        let taken = self.leases.lock().get(&counter).copied();
+        if taken.is_some_and(|taken| now - taken < HOURLY_PERIOD) {
+            return Ok(true);
+        }
+        let got = self.take_lease(call, counter, HOURLY_PERIOD).await?;
+        if got {
+            self.leases.lock().insert(counter, now);
+        }
+        Ok(got)
     }
 
     /// Ends a session: sustained inodes first, then its locks and itself, so that
@@ -101,6 +116,11 @@ impl<E: Engine> Client<E> {
             ..Self::terms(call)
         };
         let mut removed = self.expire_tombstones(call, terms, limit).await?;
+        // The tombstones are ours alone and several may remove them at once; the
+        // trash is also the peer's.
+        if removed >= limit || !self.has_lease(call, Counter::LastCleanupTrash).await? {
+            return Ok(removed);
+        }
         let days = i64::from(self.known(terms).await?.format.trash_days);
         // Two hours of grace: an hour's directory is filled until the hour is over.
         let edge = self.now().secs - (days * 24 + 2) * 3600;

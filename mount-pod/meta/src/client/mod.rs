@@ -8,7 +8,7 @@ mod tree;
 mod volumes;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -44,6 +44,8 @@ pub(crate) struct Client<E> {
     /// The trash's directory of the hour: its name and inode.
     trash: Mutex<Option<(Vec<u8>, Ino)>>,
     listings: Listings,
+    /// The hourly leases that this client took, and when.
+    leases: Mutex<HashMap<Counter, i64>>,
 }
 
 /// What was last read of the setting and the quotas.
@@ -65,6 +67,7 @@ impl<E: Engine> Client<E> {
             opens: Arc::default(),
             trash: Mutex::default(),
             listings: Listings::default(),
+            leases: Mutex::default(),
         }
     }
 
