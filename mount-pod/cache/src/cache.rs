@@ -25,6 +25,20 @@ pub struct CacheStats {
     pub damaged: u64,
 }
 
+impl CacheStats {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            blocks: self.blocks + other.blocks,
+            bytes: self.bytes + other.bytes,
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+            evictions: self.evictions + other.evictions,
+            damaged: self.damaged + other.damaged,
+        }
+    }
+}
+
 /// A cache of plain blocks. Blocks never change, so neither do entries.
 #[async_trait]
 pub trait BlockCache: Debug + Send + Sync {

@@ -50,14 +50,6 @@ impl BlockCache for Layered {
 
     /// Sums; a lookup that a later layer answered is its hit and the earlier ones' miss.
     fn stats(&self) -> CacheStats {
-        let add = |sum: CacheStats, layer: CacheStats| CacheStats {
-            blocks: sum.blocks + layer.blocks,
-            bytes: sum.bytes + layer.bytes,
-            hits: sum.hits + layer.hits,
-            misses: sum.misses + layer.misses,
-            evictions: sum.evictions + layer.evictions,
-            damaged: sum.damaged + layer.damaged,
-        };
-        self.layers.iter().map(|layer| layer.stats()).fold(CacheStats::default(), add)
+        self.layers.iter().map(|layer| layer.stats()).fold(CacheStats::default(), CacheStats::plus)
     }
 }

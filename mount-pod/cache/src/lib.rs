@@ -10,10 +10,12 @@
 
 mod block;
 mod cache;
+mod disk;
 mod layered;
 mod memory;
 
 pub use block::{Cached, FileBlock, UNIT, checksums};
 pub use cache::{BlockCache, CacheStats, NoCache};
+pub use disk::{CacheDirectory, DiskCache, DiskCacheConfig};
 pub use layered::Layered;
 pub use memory::MemoryCache;

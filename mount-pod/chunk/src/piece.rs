@@ -59,7 +59,8 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_tile_the_range(block_size in 1u32..50, size in 0u32..500, off in 0u32..500, len in 0u32..500) {
-            prop_assume!(off + len <= size);
+            let off = off % (size + 1);
+            let len = len % (size - off + 1);
             let mut at = off;
             for piece in pieces(block_size, SliceId(7), size, off, len).unwrap() {
                 prop_assert_eq!(piece.key.index * block_size + piece.range.start, at);

@@ -1,6 +1,7 @@
 //! Amazon S3 and what speaks its language.
 
 mod bucket;
+mod create;
 mod http;
 
 use std::{ops::Range, sync::Arc};
@@ -25,6 +26,7 @@ pub struct S3 {
     storage_class: String,
     transport: HttpTransporter,
     operator: RwLock<Arc<Operator>>,
+    credentials: RwLock<Credentials>,
 }
 
 impl S3 {
@@ -33,7 +35,8 @@ impl S3 {
         let transport = http::transport(&bucket)?;
         let operator = operator(&bucket, storage_class, &transport, credentials)?;
         let operator = RwLock::new(Arc::new(operator));
-        Ok(Self { bucket, storage_class: storage_class.into(), transport, operator })
+        let credentials = RwLock::new(credentials.clone());
+        Ok(Self { bucket, storage_class: storage_class.into(), transport, operator, credentials })
     }
 
     fn operator(&self) -> Arc<Operator> {
@@ -186,13 +189,14 @@ impl ObjectStore for S3 {
     }
 
     async fn create(&self) -> Result<()> {
-        // Making a bucket is an administrator's act, with a region and an owner.
-        Err(ObjectError::NoBucket(self.bucket.name.clone()))
+        let credentials = self.credentials.read().clone();
+        create::create(&self.bucket, &self.transport, &credentials).await
     }
 
     fn reload(&self, credentials: &Credentials) -> Result<(), OpenError> {
         let fresh = operator(&self.bucket, &self.storage_class, &self.transport, credentials)?;
         *self.operator.write() = Arc::new(fresh);
+        *self.credentials.write() = credentials.clone();
         Ok(())
     }
 }
