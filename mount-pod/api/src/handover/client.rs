@@ -88,6 +88,11 @@ impl Client {
         }
     }
 
+    /// The connection itself, for a supervisor that goes on with its own loop.
+    pub fn into_channel(self) -> Channel {
+        self.channel
+    }
+
     /// Sends a message without descriptors.
     pub fn send(&self, message: &FromPod) -> Result<(), HandoverError> {
         self.channel.send(message, &[])

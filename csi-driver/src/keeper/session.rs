@@ -1,0 +1,150 @@
+//! One mount pod's connection: hello, attach, and what comes after.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use carafe_api::handover::{Bundle, FromKeeper, FromPod, HandoverError, Hello, Listener, Peer};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Kept, Phase, kept::is_fuse_device};
+
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers connections one at a time; a new one ends the old one, whose client is
+/// dead or about to be.
+pub(super) async fn serve(kept: Weak<Kept>, listener: Listener) {
+    let mut session = None::<AbortOnDropHandle<()>>;
+    loop {
+        let peer = match listener.accept().await {
+            Ok(peer) => peer,
+            Err(error) => {
+                tracing::error!(%error, "the keeper's socket failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(kept) = kept.upgrade() else { return };
+        if let Some(old) = session.take() {
+            old.abort();
+            let _ = old.await;
+            kept.disconnected();
+        }
+        session = Some(AbortOnDropHandle::new(tokio::spawn(run(kept, peer))));
+    }
+}
+
+async fn run(kept: Arc<Kept>, peer: Peer) {
+    let volume = kept.volume().to_owned();
+    let ended = converse(&kept, &peer).await;
+    kept.disconnected();
+    match ended {
+        Err(HandoverError::Closed) => tracing::info!(volume, "the mount pod closed its connection"),
+        Err(error) => tracing::warn!(volume, %error, "the mount pod's connection ended"),
+        Ok(()) => {}
+    }
+}
+
+async fn converse(kept: &Kept, peer: &Peer) -> Result<(), HandoverError> {
+    let first = timeout(HELLO_PATIENCE, peer.receive()).await;
+    let (message, fds) = first.map_err(|_| HandoverError::TimedOut)??;
+    let FromPod::Hello(hello) = message else {
+        return Err(HandoverError::Unexpected(
+            "something else than hello came first".into(),
+        ));
+    };
+    let (queue, mut outgoing) = mpsc::unbounded_channel();
+    if !greet(kept, peer, *hello, fds).await? {
+        return Ok(());
+    }
+    kept.connected(queue);
+    loop {
+        tokio::select! {
+            Some(message) = outgoing.recv() => peer.send(&message, &[]).await?,
+            received = peer.receive() => {
+                let (message, fds) = received?;
+                take(kept, message, fds)?;
+            }
+        }
+    }
+}
+
+/// Answers a hello; `false` if the pod was sent away.
+async fn greet(
+    kept: &Kept,
+    peer: &Peer,
+    hello: Hello,
+    fds: Vec<OwnedFd>,
+) -> Result<bool, HandoverError> {
+    let given = Bundle::from_wire(hello.holds, fds)?;
+    if given
+        .device
+        .iter()
+        .chain(&given.clones)
+        .any(|fd| !is_fuse_device(fd))
+    {
+        return Err(HandoverError::Unexpected(
+            "a descriptor that is not the FUSE device".into(),
+        ));
+    }
+    tracing::info!(
+        volume = kept.volume(),
+        pod = hello.pod,
+        version = hello.version,
+        gives = given.device.is_some(),
+        "a mount pod connected"
+    );
+    let attached = kept.attach(hello, given);
+    if let Some((attach, bundle)) = attached.map_err(|source| HandoverError::Os {
+        step: "duplicate the descriptors",
+        source,
+    })? {
+        peer.send(&FromKeeper::Attach(Box::new(attach)), &bundle.borrowed())
+            .await?;
+        Ok(true)
+    } else {
+        let reason =
+            "the mount is gone: neither the node plugin nor this pod holds its descriptors";
+        peer.send(
+            &FromKeeper::Refused {
+                reason: reason.into(),
+            },
+            &[],
+        )
+        .await?;
+        Ok(false)
+    }
+}
+
+fn take(kept: &Kept, message: FromPod, mut fds: Vec<OwnedFd>) -> Result<(), HandoverError> {
+    match message {
+        FromPod::Region => match (fds.pop(), fds.is_empty()) {
+            (Some(region), true) => kept.set_region(region),
+            (_, _) => {
+                return Err(HandoverError::Descriptors {
+                    said: 1,
+                    came: fds.len(),
+                });
+            }
+        },
+        FromPod::InitDone { blob } => kept.set_init(blob),
+        FromPod::Ready => kept.set_phase(Phase::Ready),
+        FromPod::Failed { reason, lasting } => {
+            tracing::warn!(
+                volume = kept.volume(),
+                reason,
+                lasting,
+                "the mount pod cannot serve"
+            );
+            kept.set_phase(Phase::Failed { reason });
+        }
+        FromPod::Released => kept.set_phase(Phase::Released),
+        FromPod::Stats { id, usage } => kept.answered(id, usage),
+        FromPod::Pong { .. } | FromPod::Unknown => {}
+        FromPod::Hello(_) => return Err(HandoverError::Unexpected("a second hello".into())),
+    }
+    Ok(())
+}

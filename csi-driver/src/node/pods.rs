@@ -1,0 +1,295 @@
+//! Mount pods in Kubernetes: the port ([`Pods`]) and its adapter ([`KubePods`]).
+
+use async_trait::async_trait;
+use carafe_api::labels;
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, PostParams, Preconditions},
+    runtime::{wait::await_condition, watcher::watch_object},
+};
+
+/// A pod that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRef {
+    /// Its name.
+    pub name: String,
+    /// Its uid, which names its directory on the node.
+    pub uid: String,
+}
+
+/// What the API server answered instead of doing it.
+#[derive(Debug, thiserror::Error)]
+pub enum PodsError {
+    /// It refused or failed.
+    #[error("the API server did not {action} the mount pod {pod}: {reason}")]
+    Api {
+        /// What was wanted.
+        action: &'static str,
+        /// Which pod.
+        pod: String,
+        /// Its answer.
+        reason: String,
+    },
+    /// Another volume's pod has the name.
+    #[error("the mount pod {0} exists for another volume: delete it")]
+    Taken(String),
+}
+
+/// The mount pods of this node.
+#[async_trait]
+pub trait Pods: Send + Sync + 'static {
+    /// Makes the pod, or finds the one that was made for the same volume. One that is
+    /// going away or has ended is waited for and replaced.
+    async fn ensure(&self, pod: &Pod) -> Result<PodRef, PodsError>;
+    /// Deletes the pod, giving it `grace` seconds; one that is not there is fine.
+    async fn delete(&self, pod: &PodRef, grace: u32) -> Result<(), PodsError>;
+    /// Waits until the pod is gone.
+    async fn wait_gone(&self, pod: &PodRef) -> Result<(), PodsError>;
+    /// The volume's pod, if there is one.
+    async fn find(&self, name: &str) -> Result<Option<PodRef>, PodsError>;
+    /// All mount pods of this node.
+    async fn list(&self) -> Result<Vec<Pod>, PodsError>;
+    /// Answers why the pod will not start, as soon as that is known; never if it does.
+    async fn trouble(&self, pod: &PodRef) -> String;
+}
+
+/// The adapter to a real API server.
+#[derive(Clone)]
+pub struct KubePods {
+    api: Api<Pod>,
+    node: String,
+}
+
+impl KubePods {
+    /// The mount pods of `node` in `namespace`.
+    pub fn new(client: Client, namespace: &str, node: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            node: node.to_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl Pods for KubePods {
+    async fn ensure(&self, pod: &Pod) -> Result<PodRef, PodsError> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        loop {
+            match self.api.create(&PostParams::default(), pod).await {
+                Ok(made) => return Ok(reference(&made)),
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+                Err(error) => return Err(failed("create", &name, &error)),
+            }
+            let found = self
+                .api
+                .get_opt(&name)
+                .await
+                .map_err(|error| failed("read", &name, &error))?;
+            let Some(found) = found else { continue };
+            if volume_of(&found) != volume_of(pod) {
+                return Err(PodsError::Taken(name));
+            }
+            if !is_ending(&found) {
+                return Ok(reference(&found));
+            }
+            let found = reference(&found);
+            self.delete(&found, 0).await?;
+            self.wait_gone(&found).await?;
+        }
+    }
+
+    async fn delete(&self, pod: &PodRef, grace: u32) -> Result<(), PodsError> {
+        let params = DeleteParams {
+            grace_period_seconds: Some(grace),
+            preconditions: Some(Preconditions {
+                uid: Some(pod.uid.clone()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.api.delete(&pod.name, &params).await {
+            Ok(_) => Ok(()),
+            // A conflict: another pod has the name by now, so this one is gone.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
+            Err(error) => Err(failed("delete", &pod.name, &error)),
+        }
+    }
+
+    async fn wait_gone(&self, pod: &PodRef) -> Result<(), PodsError> {
+        let gone = kube::runtime::wait::conditions::is_deleted(&pod.uid);
+        let waited = await_condition(self.api.clone(), &pod.name, gone).await;
+        waited
+            .map(drop)
+            .map_err(|error| failed("watch", &pod.name, &error))
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<PodRef>, PodsError> {
+        let found = self
+            .api
+            .get_opt(name)
+            .await
+            .map_err(|error| failed("read", name, &error))?;
+        Ok(found.as_ref().map(reference))
+    }
+
+    async fn list(&self) -> Result<Vec<Pod>, PodsError> {
+        let (node, _) = labels::label_value(&self.node);
+        let selector = format!(
+            "{}={},{}={node}",
+            labels::NAME,
+            labels::MOUNT_POD,
+            labels::NODE
+        );
+        let list = self
+            .api
+            .list(&ListParams::default().labels(&selector))
+            .await;
+        let mut pods = list.map_err(|error| failed("list", "(all)", &error))?.items;
+        pods.retain(|pod| {
+            pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(&self.node)
+        });
+        Ok(pods)
+    }
+
+    async fn trouble(&self, pod: &PodRef) -> String {
+        let mut watch = Box::pin(watch_object(self.api.clone(), &pod.name));
+        while let Some(seen) = watch.next().await {
+            match seen {
+                Ok(Some(seen)) => {
+                    if let Some(reason) = seen.status.as_ref().and_then(trouble_of) {
+                        return format!("the mount pod {} does not start: {reason}", pod.name);
+                    }
+                }
+                Ok(None) => {
+                    return format!("the mount pod {} was deleted while it started", pod.name);
+                }
+                // The watch starts again by itself.
+                Err(error) => tracing::debug!(%error, "watching a mount pod"),
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// What a status says that will not get better by itself soon.
+fn trouble_of(status: &PodStatus) -> Option<String> {
+    if status.phase.as_deref() == Some("Failed") {
+        let text = [&status.reason, &status.message]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>();
+        return Some(format!("the node refused it ({})", text.join(": ")));
+    }
+    status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find_map(container_trouble)
+}
+
+fn container_trouble(status: &ContainerStatus) -> Option<String> {
+    const LASTING: [&str; 7] = [
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "CreateContainerError",
+        "CreateContainerConfigError",
+        "RunContainerError",
+    ];
+    let state = status.state.as_ref()?;
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting
+            .reason
+            .as_deref()
+            .filter(|reason| LASTING.contains(reason))?;
+        return Some(format!(
+            "{reason}: {}",
+            waiting.message.as_deref().unwrap_or("no further message")
+        ));
+    }
+    let ended = state
+        .terminated
+        .as_ref()
+        .filter(|ended| ended.exit_code != 0)?;
+    let reason = ended.reason.as_deref().unwrap_or("it ended");
+    Some(format!(
+        "{reason}, exit code {}: see its log",
+        ended.exit_code
+    ))
+}
+
+fn is_ending(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// The volume that a mount pod serves.
+pub(super) fn volume_of(pod: &Pod) -> Option<&str> {
+    let (tags, notes) = (
+        pod.metadata.labels.as_ref()?,
+        pod.metadata.annotations.as_ref(),
+    );
+    notes
+        .and_then(|notes| notes.get(labels::VOLUME))
+        .or_else(|| tags.get(labels::VOLUME))
+        .map(String::as_str)
+}
+
+/// A pod's name and uid.
+pub(super) fn reference(pod: &Pod) -> PodRef {
+    PodRef {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+    }
+}
+
+fn failed(action: &'static str, pod: &str, error: &dyn std::fmt::Display) -> PodsError {
+    PodsError::Api {
+        action,
+        pod: pod.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(json: &str) -> PodStatus {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_missing_image_is_trouble_and_a_slow_one_is_not() {
+        let missing = status(
+            r#"{"containerStatuses":[{"name":"mount","image":"x","imageID":"","ready":false,"restartCount":0,
+                "state":{"waiting":{"reason":"ErrImageNeverPull","message":"image \"x\" is not present"}}}]}"#,
+        );
+        assert!(trouble_of(&missing).unwrap().contains("not present"));
+        let creating = status(
+            r#"{"containerStatuses":[{"name":"mount","image":"x","imageID":"","ready":false,"restartCount":0,
+                "state":{"waiting":{"reason":"ContainerCreating"}}}]}"#,
+        );
+        assert_eq!(trouble_of(&creating), None);
+    }
+
+    #[test]
+    fn a_pod_that_the_node_refuses_is_trouble() {
+        let refused = status(
+            r#"{"phase":"Failed","reason":"OutOfmemory","message":"Node didn't have enough"}"#,
+        );
+        assert_eq!(
+            trouble_of(&refused).unwrap(),
+            "the node refused it (OutOfmemory: Node didn't have enough)"
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Publishing: the staged mount, seen at a pod's target.
+
+use std::{io, path::Path};
+
+use super::error::{PublishError, UnpublishError};
+use crate::mount::{self, FUSE_TYPE, MountTable};
+
+/// Whether something is mounted at `target`, and if so, makes no further use of it.
+pub(super) fn is_published(target: &Path) -> io::Result<bool> {
+    let target = mount::absolute(target)?;
+    Ok(MountTable::read()?.at(&target).is_some())
+}
+
+/// Whether a volume is mounted at `staging`.
+pub(super) fn is_staged(staging: &Path) -> io::Result<bool> {
+    let staging = mount::absolute(staging)?;
+    Ok(MountTable::read()?
+        .at(&staging)
+        .is_some_and(|entry| entry.fs_type == FUSE_TYPE))
+}
+
+/// Shows the volume at `target`, which is made if it is not there.
+pub(super) fn publish(
+    volume: &str,
+    staging: &Path,
+    target: &Path,
+    read_only: bool,
+) -> Result<(), PublishError> {
+    let bound = || -> io::Result<()> {
+        let (staging, target) = (mount::absolute(staging)?, mount::absolute(target)?);
+        mount::make_directory(&target)?;
+        mount::bind(&staging, &target, read_only)
+    };
+    bound().map_err(|source| PublishError::Target {
+        volume: volume.to_owned(),
+        source,
+    })
+}
+
+/// Takes the target away, with whatever is mounted there. The volume stays mounted
+/// at its staging path, so this never waits for its client.
+pub(super) fn unpublish(volume: &str, target: &Path) -> Result<(), UnpublishError> {
+    let removed = || -> io::Result<()> {
+        let target = mount::absolute(target)?;
+        mount::unmount_lazily(&target)?;
+        mount::remove_directory(&target)
+    };
+    removed().map_err(|source| UnpublishError::Target {
+        volume: volume.to_owned(),
+        source,
+    })
+}

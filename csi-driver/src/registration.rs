@@ -1,0 +1,66 @@
+//! Registration with kubelet, without a sidecar.
+//!
+//! Kubelet watches `<its directory>/plugins_registry` for sockets, asks each who it
+//! is, and then uses the CSI socket that the answer names. When kubelet restarts it
+//! finds the socket again; when this plugin restarts it makes a new one, which kubelet
+//! notices.
+
+use std::path::{Path, PathBuf};
+
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::proto::registration::{
+    InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
+    registration_server::Registration,
+};
+
+/// Tells kubelet about the driver.
+#[derive(Clone, Debug)]
+pub struct RegistrationService {
+    /// The driver's name.
+    pub driver_name: String,
+    /// The CSI socket, as kubelet sees it.
+    pub endpoint: PathBuf,
+}
+
+/// Where the registration socket lies.
+pub fn registration_socket(kubelet_dir: &Path, driver_name: &str) -> PathBuf {
+    kubelet_dir
+        .join("plugins_registry")
+        .join(format!("{driver_name}-reg.sock"))
+}
+
+#[async_trait]
+impl Registration for RegistrationService {
+    async fn get_info(
+        &self,
+        _request: Request<InfoRequest>,
+    ) -> Result<Response<PluginInfo>, Status> {
+        Ok(Response::new(PluginInfo {
+            r#type: "CSIPlugin".to_owned(),
+            name: self.driver_name.clone(),
+            endpoint: self.endpoint.to_string_lossy().into_owned(),
+            supported_versions: vec!["1.0.0".to_owned()],
+        }))
+    }
+
+    async fn notify_registration_status(
+        &self,
+        request: Request<RegistrationStatus>,
+    ) -> Result<Response<RegistrationStatusResponse>, Status> {
+        let status = request.into_inner();
+        if status.plugin_registered {
+            tracing::info!(
+                driver = self.driver_name,
+                "kubelet has registered the driver"
+            );
+        } else {
+            tracing::error!(
+                driver = self.driver_name,
+                reason = status.error,
+                "kubelet did not register the driver"
+            );
+        }
+        Ok(Response::new(RegistrationStatusResponse {}))
+    }
+}

@@ -1,0 +1,182 @@
+//! Wiring: from the command line to running services.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::{
+    config::{Cli, Common, ControllerArgs, NodeArgs, Role},
+    controller::{ControllerService, Elector, Engines, KubeClaimTags, Reclaimer},
+    health,
+    identity::IdentityService,
+    node::{KubeClaims, KubePods, NodeIdentity, NodeService, Stager},
+    proto::{
+        csi::{
+            controller_server::ControllerServer, identity_server::IdentityServer,
+            node_server::NodeServer,
+        },
+        registration::registration_server::RegistrationServer,
+    },
+    registration::{RegistrationService, registration_socket},
+    server,
+};
+
+/// How often the API server is asked again when the plugin starts before it.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Runs the plugin until it is told to stop.
+pub async fn run(cli: Cli) -> Result<()> {
+    let client = Client::try_default()
+        .await
+        .context("cannot find the API server")?;
+    let stop = stop_on_signal()?;
+    if let Some(address) = cli.common.health_address {
+        tokio::spawn(health::serve(address, cli.common.endpoint.clone()));
+    }
+    match cli.role {
+        Role::Controller(args) => controller(cli.common, args, client, stop).await,
+        Role::Node(args) => node(cli.common, *args, client, stop).await,
+    }
+}
+
+async fn controller(
+    common: Common,
+    args: ControllerArgs,
+    client: Client,
+    stop: CancellationToken,
+) -> Result<()> {
+    let engines = Arc::new(Engines::new(args.timeout));
+    let service = ControllerService::new(engines.clone(), Arc::new(KubeClaimTags(client.clone())));
+    if !args.reclaim_interval.is_zero() {
+        let lasts = args.reclaim_interval * 3;
+        let elector = Elector::new(
+            client.clone(),
+            &args.namespace,
+            "carafe-reclaim",
+            &args.pod_name,
+            lasts,
+        );
+        tokio::spawn(
+            Reclaimer::new(engines, client, common.driver_name.clone(), elector)
+                .run(args.reclaim_interval),
+        );
+    }
+    let router = Server::builder()
+        .add_service(IdentityServer::new(IdentityService {
+            driver_name: common.driver_name,
+        }))
+        .add_service(ControllerServer::new(service));
+    let listener = server::listen(&common.endpoint).context("cannot listen on the CSI socket")?;
+    Ok(server::serve(router, listener, stop.cancelled_owned()).await?)
+}
+
+async fn node(
+    common: Common,
+    args: NodeArgs,
+    client: Client,
+    stop: CancellationToken,
+) -> Result<()> {
+    let identity = identity(&client, &args.node_name).await;
+    let registry = registration_socket(&args.kubelet_dir, &common.driver_name);
+    let endpoint = kubelet_endpoint(&common, &args);
+    let pods = KubePods::new(client.clone(), &args.mount_pod.namespace, &args.node_name);
+    let claims = KubeClaims::new(client, &common.driver_name, &args.node_name);
+    let stager = Stager::new(
+        args,
+        common.driver_name.clone(),
+        identity,
+        Arc::new(pods),
+        Arc::new(claims),
+    );
+    let stager = Arc::new(stager);
+    recover(&stager).await;
+    let router = Server::builder()
+        .add_service(IdentityServer::new(IdentityService {
+            driver_name: common.driver_name.clone(),
+        }))
+        .add_service(NodeServer::new(NodeService::new(stager)));
+    let listener = server::listen(&common.endpoint).context("cannot listen on the CSI socket")?;
+    let registration = RegistrationService {
+        driver_name: common.driver_name,
+        endpoint,
+    };
+    let register = Server::builder().add_service(RegistrationServer::new(registration));
+    let registry =
+        server::listen(&registry).context("cannot listen in kubelet's plugins_registry")?;
+    tokio::try_join!(
+        server::serve(router, listener, stop.clone().cancelled_owned()),
+        server::serve(register, registry, stop.cancelled_owned()),
+    )?;
+    Ok(())
+}
+
+/// The CSI socket as kubelet sees it: below its own directory, unless told otherwise.
+fn kubelet_endpoint(common: &Common, args: &NodeArgs) -> PathBuf {
+    args.kubelet_endpoint.clone().unwrap_or_else(|| {
+        let name = common.endpoint.file_name().unwrap_or_default();
+        args.kubelet_dir
+            .join("plugins")
+            .join(&common.driver_name)
+            .join(name)
+    })
+}
+
+/// The node's uid, as soon as the API server says it.
+async fn identity(client: &Client, name: &str) -> NodeIdentity {
+    let api = Api::<Node>::all(client.clone());
+    loop {
+        match api.get_metadata(name).await {
+            Ok(node) => {
+                let uid = node.metadata.uid.unwrap_or_default();
+                return NodeIdentity {
+                    name: name.to_owned(),
+                    uid,
+                };
+            }
+            Err(error) => {
+                tracing::warn!(node = name, %error, "the node cannot be read; trying again");
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Before the first call: each mount of another life must be known by then.
+async fn recover(stager: &Stager) {
+    loop {
+        match stager.recover().await {
+            Ok(0) => return,
+            Ok(mounts) => {
+                return tracing::info!(
+                    mounts,
+                    "waiting for mount pods to give back what they hold"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "the mount pods cannot be listed; trying again"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn stop_on_signal() -> Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let (mut term, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stop = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; mounts are served on by their pods");
+        stop.cancel();
+    });
+    Ok(token)
+}
