@@ -163,7 +163,8 @@ pub trait ObjectStore: Debug + Send + Sync {
     fn traits(&self) -> Traits;
 
     /// Reads an object, or the bytes `range` of it. [`crate::ObjectError::NotFound`] if it is
-    /// missing. A range beyond the end gives what there is, if anything.
+    /// missing. A range that starts behind the end gives nothing; one that only ends there
+    /// gives less or an error, as the store likes.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object>;
 
     /// Writes an object whole; one that is there already is replaced.

@@ -77,7 +77,7 @@ impl Files {
     /// Frees a block's space; the file goes with its last block.
     pub(super) fn free(&self, slice: SliceId, index: u32, size: u32) -> io::Result<()> {
         let is_only_block = index == 0 && size < self.block_size;
-        if is_only_block || self.punch(slice, index, size)? {
+        if is_only_block || self.punch(slice, index)? {
             self.forget(slice);
             unlinkat(&self.root, path(slice), AtFlags::empty())?;
         }
@@ -86,10 +86,11 @@ impl Files {
 
     /// Makes a hole where a block was; true if nothing is left of the file. A file
     /// system that knows no holes keeps the bytes until the file goes.
-    fn punch(&self, slice: SliceId, index: u32, size: u32) -> io::Result<bool> {
+    fn punch(&self, slice: SliceId, index: u32) -> io::Result<bool> {
         let file = openat(&self.root, path(slice), OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(&file, hole, self.offset(index), u64::from(size)) {
+        // The whole place: a short block is its slice's last, and its last page must go too.
+        match fallocate(&file, hole, self.offset(index), u64::from(self.block_size)) {
             Ok(()) => Ok(fstat(&file)?.st_blocks == 0),
             Err(Errno::OPNOTSUPP) => Ok(false),
             Err(error) => Err(error.into()),
