@@ -89,6 +89,9 @@ impl<E: Engine> Client<E> {
 
     /// Takes deleted files apart, `limit` of them.
     pub(super) async fn take_files_apart(&self, call: &Call, limit: usize) -> Result<usize> {
+        if !self.has_lease(call, Counter::LastCleanupFiles).await? {
+            return Ok(0);
+        }
         let terms = Terms {
             key: None,
             ..Self::terms(call)

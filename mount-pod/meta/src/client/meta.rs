@@ -67,6 +67,7 @@ impl<E: Engine> Meta for Client<E> {
     async fn new_session(&self, call: &Call, info: &SessionInfo) -> Result<SessionId> {
         let terms = Self::terms(call);
         self.reload(terms).await?;
+        self.ensure_root_stat(terms).await?;
         let ctx = self.ctx(call, terms).await?;
         let info = serde_json::to_string(info).map_err(|error| Error::Io(error.to_string()))?;
         let session = SessionId(

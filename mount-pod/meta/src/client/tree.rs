@@ -6,7 +6,7 @@ use super::Client;
 use crate::{
     Call, Cursor,
     engine::{Engine, Terms},
-    ops::{Ctx, remove, space_of},
+    ops::{Ctx, quota, remove, space_of},
 };
 
 /// Entries that are looked at together.
@@ -50,6 +50,34 @@ impl<E: Engine> Client<E> {
             }
         }
         Ok((space, inodes))
+    }
+
+    /// Makes the root's statistics if the peer formatted the volume and never changed it.
+    pub(super) async fn ensure_root_stat(&self, terms: Terms) -> Result<()> {
+        let known = self.known(terms).await?;
+        if !known.format.dir_stats
+            || self
+                .look(terms, |reads| reads.has_dir_stat(Ino::ROOT))
+                .await?
+        {
+            return Ok(());
+        }
+        let mut inos = Vec::new();
+        self.engine
+            .scan_dir(terms, Ino::ROOT, &mut |entry| inos.push(entry.ino))
+            .await?;
+        let mut sums = (0, 0, 0);
+        for attr in self.engine.nodes(terms, &inos).await?.into_iter().flatten() {
+            let length = if attr.kind == FileType::File {
+                attr.length as i64
+            } else {
+                0
+            };
+            sums = (sums.0 + length, sums.1 + room(&attr), sums.2 + 1);
+        }
+        let terms = Terms { key: None, ..terms };
+        self.plan(terms, move |reads| quota::init_stat(reads, Ino::ROOT, sums))
+            .await
     }
 
     /// Removes up to `limit` entries below a directory, deepest first, and answers

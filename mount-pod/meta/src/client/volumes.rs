@@ -21,6 +21,7 @@ impl<E: Engine> Client<E> {
         let terms = Self::terms(call);
         let depth = volumes::parts(&volume.path)?.len();
         let ctx = self.ctx(call, terms).await?;
+        self.ensure_root_stat(terms).await?;
         let mut inos = Vec::with_capacity(depth);
         for _ in 0..depth {
             inos.push(self.next_ino(terms).await?);

@@ -42,6 +42,25 @@ fn check_dir(reads: &dyn Reads, ino: Ino) -> Read<()> {
     existing_dir(reads, ino).map(|_| ())
 }
 
+/// Makes a directory's statistics from what was counted, unless they are there. The
+/// peer formats without the root's and makes them at its first change.
+pub(crate) fn init_stat(
+    reads: &dyn Reads,
+    dir: Ino,
+    (length, space, inodes): (i64, i64, i64),
+) -> Plan<()> {
+    if reads.has_dir_stat(dir)? {
+        return Planned::unchanged(());
+    }
+    let counted = Mutation::DirStat {
+        dir,
+        length,
+        space,
+        inodes,
+    };
+    Planned::with((), vec![Mutation::InitDirStat { dir }, counted])
+}
+
 const NO_CAPACITY: u64 = 1 << 50;
 const NO_INODES: u64 = 10 << 20;
 

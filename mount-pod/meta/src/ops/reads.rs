@@ -144,6 +144,8 @@ pub(crate) trait Reads {
     fn counter(&self, counter: Counter) -> Read<i64>;
     /// A directory's quota.
     fn quota(&self, ino: Ino) -> Read<Option<QuotaUsage>>;
+    /// Whether a directory has statistics.
+    fn has_dir_stat(&self, dir: Ino) -> Read<bool>;
     /// Whether a session is on record.
     fn has_session(&self, session: SessionId) -> Read<bool>;
     /// How often a slice is referred to: 0 or less means not at all.

@@ -303,6 +303,12 @@ impl Reads for View<'_> {
         }))
     }
 
+    fn has_dir_stat(&self, dir: Ino) -> Read<bool> {
+        Ok(self
+            .field(keys::DIR_SPACE, dir.to_string().into_bytes(), Guard::Whole)?
+            .is_some())
+    }
+
     fn has_session(&self, session: SessionId) -> Read<bool> {
         let info = self.field(
             keys::SESSION_INFOS,

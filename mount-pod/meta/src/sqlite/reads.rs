@@ -193,6 +193,15 @@ impl Reads for SqlReads<'_> {
         })
     }
 
+    fn has_dir_stat(&self, dir: Ino) -> Read<bool> {
+        let found = self.one(
+            "SELECT 1 FROM jfs_dir_stats WHERE inode = ?1",
+            [dir.0 as i64],
+            |_| Ok(()),
+        )?;
+        Ok(found.is_some())
+    }
+
     fn has_session(&self, session: SessionId) -> Read<bool> {
         let found = self.one(
             "SELECT 1 FROM jfs_session2 WHERE sid = ?1",
