@@ -1,1 +1,19 @@
-//! To be described.
+//! Background work of a volume, as one library.
+//!
+//! A **round** does each **chore** once: end sessions that expired, expire the trash
+//! and tombstones, take deleted files apart, delete the objects of dead slices. A
+//! chore works in **steps** of bounded size, until nothing is left, the round's
+//! budget is spent, or it is cancelled; each step is whole by itself, so a round can
+//! stop after any. Who does the work at a time is settled by leases in the database:
+//! as many clients as like may run rounds.
+//!
+//! A mount on a host runs rounds unless told not to; on Kubernetes one process does
+//! for each volume, and mount pods do not.
+
+mod chores;
+mod round;
+mod schedule;
+
+pub use chores::Chore;
+pub use round::{Budget, Jobs, Report};
+pub use schedule::{Schedule, heartbeat, run_rounds};

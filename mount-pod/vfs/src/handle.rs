@@ -17,7 +17,6 @@ use crate::{DirItem, OpenFlags, file::File, reader::ahead::Ahead};
 
 /// An open file or directory.
 pub(crate) struct Handle {
-    pub(crate) number: u64,
     /// The inode as the kernel knows it.
     pub(crate) ino: Ino,
     pub(crate) flags: OpenFlags,
@@ -60,17 +59,6 @@ impl Handle {
         match &state.loss {
             Some(error) if told < state.losses => Err(error.clone()),
             _ => Ok(()),
-        }
-    }
-
-    /// Notes who holds locks through it, for a successor.
-    pub(crate) fn note(&self, change: impl FnOnce(&mut HandleRecord)) {
-        let mut guard = self.record.lock();
-        let (entry, record) = &mut *guard;
-        let before = *record;
-        change(record);
-        if *record != before {
-            entry.update(record);
         }
     }
 }
@@ -123,7 +111,6 @@ impl Handles {
             Kind::Directory { .. } | Kind::Virtual(_) => 0,
         };
         let handle = Handle {
-            number: record.handle,
             ino: Ino(record.inode),
             flags: OpenFlags(record.flags),
             kind,
@@ -159,6 +146,17 @@ impl Handles {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.open.read().len()
+    }
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        // Only a mount that ends drops the table: a successor goes on with the handles.
+        for (_, handle) in self.open.get_mut().drain() {
+            if let Ok(handle) = Arc::try_unwrap(handle) {
+                handle.record.into_inner().0.leave();
+            }
+        }
     }
 }
 

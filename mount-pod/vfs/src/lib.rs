@@ -15,10 +15,15 @@
 //! - a **barrier** keeps commits and writes of one file away from an operation
 //!   that must be ordered among them (truncate, fallocate, copy).
 //!
+//! An operation that was begun is to be driven to its end: whoever drops its future
+//! in the middle does not know what the engine did. Waiting for a lock is the
+//! exception, and takes a token to cancel it.
+//!
 //! What an acknowledged write means: its bytes are in the pool and the record
 //! that names them is published, so that they outlive this process. `fsync` and
 //! `flush` mean: uploaded and committed.
 
+mod adopt;
 mod config;
 mod file;
 mod gate;

@@ -69,6 +69,9 @@ impl Vfs {
     /// Starts a file system over these parts, inside a tokio runtime.
     pub fn new(parts: Parts, config: Config) -> Self {
         let stop = CancellationToken::new();
+        // Above every number that a predecessor gave, also to commits of which no
+        // record is left.
+        let start = parts.clock.now().to_micros().0.max(1) as u64;
         let core = Arc::new(Core {
             meta: parts.meta,
             blocks: parts.blocks,
@@ -82,7 +85,7 @@ impl Vfs {
             commits: Commits::default(),
             pressure: Notify::new(),
             refill: Mutex::default(),
-            orders: AtomicU64::new(1),
+            orders: AtomicU64::new(start),
         });
         tokio::spawn(commit::run(Arc::clone(&core), stop.clone()));
         tokio::spawn(flush::run(Arc::clone(&core), stop.clone()));

@@ -5,6 +5,8 @@
 //! to an upload is **frozen**: nobody writes there again. A sheet whose block is in
 //! the store gives its page back; its records stay until the commit.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use carafe_state::{Extent, ExtentRecord, Page};
 use carafe_types::{BlockKey, CHUNK_SIZE, Slice, SliceId, Timestamp, block_count, block_len};
@@ -459,6 +461,58 @@ impl Log {
     /// The size of what is or may be in the store, for those who delete it.
     pub(crate) fn size(&self) -> u32 {
         self.frozen()
+    }
+
+    /// The number of its oldest piece.
+    pub(crate) fn first_order(&self) -> u64 {
+        self.pieces.first().map_or(u64::MAX, |piece| piece.order)
+    }
+
+    /// Fills an empty log from what a predecessor published, and seals it. Blocks of
+    /// which any extent lost its page are in the store.
+    pub(crate) fn rebuild(&mut self, mut extents: Vec<Extent>, mut pages: HashMap<u32, Page>) {
+        extents.sort_by_key(|extent| (extent.record().order, extent.record().slice_offset));
+        for extent in extents {
+            let record = *extent.record();
+            self.len = self.len.max(record.slice_offset + record.len);
+            self.add_recovered(&record);
+            let sheet = record.slice_offset / self.place.page_size;
+            while self.sheets.len() <= sheet as usize {
+                let page = pages.remove(&(self.sheets.len() as u32));
+                self.sheets.push(Sheet {
+                    page,
+                    extents: Vec::new(),
+                });
+            }
+            self.sheets[sheet as usize].extents.push(extent);
+        }
+        self.sealed = true;
+        for block in 0..block_count(self.len, self.place.block_size) {
+            let stored = self.sheets[self.sheets_of(block)]
+                .iter()
+                .any(|sheet| sheet.page.is_none());
+            self.blocks.push(if stored {
+                BlockState::Stored
+            } else {
+                BlockState::Failed
+            });
+        }
+    }
+
+    fn add_recovered(&mut self, record: &ExtentRecord) {
+        match self
+            .pieces
+            .last_mut()
+            .filter(|piece| piece.order == record.order)
+        {
+            Some(piece) => piece.len = record.slice_offset + record.len - piece.off,
+            None => self.pieces.push(Piece {
+                pos: record.position,
+                off: record.slice_offset,
+                len: record.len,
+                order: record.order,
+            }),
+        }
     }
 
     /// Leaves pages and records for a successor.

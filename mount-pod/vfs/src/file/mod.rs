@@ -49,6 +49,8 @@ pub(crate) struct State {
     /// Grows with each change of `attr` and `lists` that is this client's doing, so that
     /// an answer that was asked for before is known to be old.
     pub(crate) version: u64,
+    /// Another client changed the file since the kernel was last told to forget its pages.
+    pub(crate) stale: bool,
     /// Cached slice lists by chunk.
     pub(crate) lists: HashMap<u32, Arc<[Slice]>>,
     /// Queues that are not empty, by chunk.
@@ -137,6 +139,7 @@ impl State {
             .is_some_and(|known| (known.mtime, known.length) == (attr.mtime, attr.length));
         if !same {
             self.lists.clear();
+            self.stale |= self.attr.is_some();
         }
         self.attr = Some(attr.clone());
         same

@@ -66,9 +66,14 @@ impl Files {
         found
     }
 
-    /// Remembers how a file looked when it was closed.
-    pub(crate) fn remember(&self, ino: Ino, attr: &Attr) {
+    /// Remembers how a file looked when it was closed; `None` if the kernel has pages
+    /// that are not what it looks like.
+    pub(crate) fn remember(&self, ino: Ino, attr: Option<&Attr>) {
         let mut closed = self.closed.lock();
+        let Some(attr) = attr else {
+            closed.remove(&ino);
+            return;
+        };
         if closed.len() >= MAX_CLOSED {
             closed.clear();
         }

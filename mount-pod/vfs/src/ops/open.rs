@@ -174,10 +174,12 @@ impl Core {
         let fresh = state.attr.is_none();
         let same = state.learn(attr, asked);
         state.opens += 1;
+        // Whoever is told not to keep its pages has none that are old.
+        let stale = std::mem::take(&mut state.stale);
         if fresh {
             self.files.unchanged(file.ino, attr)
         } else {
-            same
+            same && !stale
         }
     }
 
@@ -228,8 +230,11 @@ impl Core {
         let _opening = file.opening.lock().await;
         let (last, attr) = {
             let mut state = file.state.lock();
-            state.opens -= 1;
-            (state.opens == 0, state.attr.clone())
+            state.opens = state.opens.saturating_sub(1);
+            (
+                state.opens == 0,
+                state.attr.clone().filter(|_| !state.stale),
+            )
         };
         if last {
             log_failure(
@@ -237,9 +242,7 @@ impl Core {
                 "a close was not told to the engine",
                 self.meta.close(call, file.ino).await,
             );
-            if let Some(attr) = attr {
-                self.files.remember(file.ino, &attr);
-            }
+            self.files.remember(file.ino, attr.as_ref());
             self.files.forget_idle(file);
         }
     }

@@ -97,7 +97,7 @@ impl Core {
         need
     }
 
-    fn place(&self, file: &File, index: u32) -> Place {
+    pub(crate) fn place(&self, file: &File, index: u32) -> Place {
         Place {
             ino: file.ino.0,
             index,

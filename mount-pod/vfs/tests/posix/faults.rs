@@ -1,0 +1,155 @@
+//! What happens when the store fails, hangs, or the pool is full.
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use carafe_types::Error;
+use carafe_vfs::Config;
+
+use crate::fixture::{BLOCK, PAGE, Volume, pattern};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fsync_tells_of_a_store_that_fails_and_nothing_is_lost() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let file = mount.create("stubborn").await;
+    volume.store.fail_puts.store(true, Ordering::SeqCst);
+    let data = pattern(3, 2 * BLOCK as usize + 9);
+    mount.write(&file, 0, &data).await.unwrap();
+    assert!(matches!(mount.fsync(&file).await, Err(Error::Io(_))));
+    assert!(
+        matches!(mount.fsync(&file).await, Err(Error::Io(_))),
+        "still failing, still told"
+    );
+    assert_eq!(mount.read(&file, 0, data.len()).await, data);
+    volume.store.fail_puts.store(false, Ordering::SeqCst);
+    mount.fsync(&file).await.unwrap();
+    assert_eq!(mount.read(&file, 0, data.len()).await, data);
+    mount.close(file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_wait_while_the_pool_is_full() {
+    let volume = Volume::new().await;
+    let mount = volume.mount_with_pool(Config::default(), 32).await;
+    let file = mount.create("large").await;
+    // Much more than the pool, in pieces that never make a full block in it at once.
+    for round in 0..40u64 {
+        let data = pattern(round, 30_000);
+        assert_eq!(
+            mount.write(&file, round * 40_000, &data).await.unwrap(),
+            30_000
+        );
+    }
+    for round in 0..40u64 {
+        assert_eq!(
+            mount.read(&file, round * 40_000, 30_000).await,
+            pattern(round, 30_000)
+        );
+    }
+    mount.close(file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_larger_than_the_pool_goes_through() {
+    let volume = Volume::new().await;
+    let mount = volume.mount_with_pool(Config::default(), 16).await;
+    let file = mount.create("huge").await;
+    let data = pattern(5, 40 * PAGE as usize);
+    assert_eq!(mount.write(&file, 0, &data).await.unwrap(), data.len());
+    assert_eq!(mount.read(&file, 0, data.len()).await, data);
+    mount.close(file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_pool_before_a_hung_store_ends_in_an_error_in_time() {
+    let volume = Volume::new().await;
+    let config = Config {
+        write_wait: Duration::from_millis(300),
+        ..Config::default()
+    };
+    let mount = volume.mount_with_pool(config, 16).await;
+    let file = mount.create("stuck").await;
+    volume.store.hang_puts.store(true, Ordering::SeqCst);
+    assert_eq!(
+        mount
+            .write(&file, 0, &pattern(1, 16 * PAGE as usize))
+            .await
+            .unwrap(),
+        16 * PAGE as usize
+    );
+    let began = Instant::now();
+    assert!(matches!(
+        mount.write(&file, 1 << 20, b"more").await,
+        Err(Error::Io(_))
+    ));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    volume.store.hang_puts.store(false, Ordering::SeqCst);
+    mount.write(&file, 1 << 20, b"more").await.unwrap();
+    mount.close(file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_discarded_leaves_no_object() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let file = mount.create("cut").await;
+    mount
+        .write(&file, 0, &pattern(1, 3 * BLOCK as usize))
+        .await
+        .unwrap();
+    let set = carafe_meta::SetAttr {
+        size: Some(0),
+        ..carafe_meta::SetAttr::default()
+    };
+    mount
+        .vfs
+        .setattr(&mount.call, file.ino, &set)
+        .await
+        .unwrap();
+    mount.fsync(&file).await.unwrap();
+    let mut left = 1;
+    for _ in 0..200 {
+        let page = carafe_object::ObjectStore::list(&*volume.store, "", "", 100)
+            .await
+            .unwrap();
+        left = page.objects.len();
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_commits_all_or_says_what_it_did_not() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let files = [mount.create("one").await, mount.create("two").await];
+    for file in &files {
+        mount.write(file, 0, b"acknowledged").await.unwrap();
+    }
+    volume.store.hang_puts.store(true, Ordering::SeqCst);
+    let soon = Instant::now() + Duration::from_millis(100);
+    assert!(matches!(
+        mount.vfs.drain(soon).await,
+        Err(Error::TimedOut(_))
+    ));
+    volume.store.hang_puts.store(false, Ordering::SeqCst);
+    mount
+        .vfs
+        .drain(Instant::now() + Duration::from_secs(10))
+        .await
+        .unwrap();
+    for file in &files {
+        let attr = volume
+            .meta
+            .getattr(&carafe_meta::Call::internal(), file.ino)
+            .await
+            .unwrap();
+        assert_eq!(attr.length, 12);
+    }
+}
