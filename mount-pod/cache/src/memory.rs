@@ -96,6 +96,7 @@ pub(crate) fn slice(parts: &[Bytes], range: Range<u32>) -> Vec<Bytes> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use carafe_types::SliceId;
 

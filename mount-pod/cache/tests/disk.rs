@@ -1,4 +1,5 @@
 //! The disk cache over real directories: restarts, damage, bounds.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -88,7 +89,9 @@ async fn blocks_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let keys: Vec<_> = (1..40).map(|n| key(u64::from(n) % 7 + 1, n, BLOCK - n)).collect();
     let cache = open(dir.path());
-    keys.iter().for_each(|key| insert(&cache, *key));
+    for key in &keys {
+        insert(&cache, *key);
+    }
     let before = cache.stats();
     drop(cache);
     let cache = open(dir.path());
@@ -199,8 +202,12 @@ async fn removed_blocks_leave_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open(dir.path());
     let blocks = [key(3, 0, BLOCK), key(3, 1, BLOCK), key(3, 2, 77)];
-    blocks.iter().for_each(|key| insert(&cache, *key));
-    blocks.iter().for_each(|key| cache.remove(*key));
+    for key in blocks {
+        insert(&cache, key);
+    }
+    for key in blocks {
+        cache.remove(key);
+    }
     cache.settle();
     assert!(!data_file(dir.path(), 3).exists());
     assert_eq!((cache.stats().blocks, cache.stats().bytes), (0, 0));
@@ -230,7 +237,9 @@ async fn several_directories_share_the_slices() {
     let places = |count: usize| dirs[..count].iter().map(|dir| CacheDirectory::at_path(dir.path()).unwrap()).collect();
     let cache = DiskCache::open(places(3), &config()).unwrap();
     let keys: Vec<_> = (1..=90).map(|slice| key(slice, 0, 1000)).collect();
-    keys.iter().for_each(|key| insert(&cache, *key));
+    for key in &keys {
+        insert(&cache, *key);
+    }
     for dir in &dirs {
         let count = fs::read_dir(dir.path().join("a-volume/data")).unwrap().count();
         assert!(count > 10, "{count} slices of 90 in one of three directories");

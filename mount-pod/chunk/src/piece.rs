@@ -43,6 +43,7 @@ pub(crate) fn keys(block_size: u32, slice: SliceId, slice_size: u32) -> impl Ite
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -132,6 +132,8 @@ impl BlockStore {
 /// The pieces come from buffers that are scarce: the cache must not hold them.
 fn copy(parts: &[Bytes], size: u32) -> Bytes {
     let mut whole = BytesMut::with_capacity(size as usize);
-    parts.iter().for_each(|part| whole.extend_from_slice(part));
+    for part in parts {
+        whole.extend_from_slice(part);
+    }
     whole.freeze()
 }

@@ -1,4 +1,5 @@
 //! The block store over stores and caches of this process.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     ops::Range,

@@ -118,6 +118,7 @@ impl ObjectStore for Compressed {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

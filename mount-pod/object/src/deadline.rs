@@ -23,7 +23,7 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         Self { floor: Duration::from_secs(8), slowest: 512 << 10, most_get: minute, most_put: minute }
     }
 }

@@ -78,6 +78,7 @@ fn back_end(format: &Format, bucket: &str) -> Result<Arc<dyn ObjectStore>, OpenE
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use carafe_types::Secret;
 

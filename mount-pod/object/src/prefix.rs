@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use crate::{Credentials, Object, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
 
 /// A store whose keys begin with a prefix that its users do not see.
 #[derive(Debug)]
@@ -27,8 +27,9 @@ impl Prefixed {
         key.strip_prefix(&self.prefix).unwrap_or(key).to_owned()
     }
 
-    fn strip_meta(&self, meta: ObjectMeta) -> ObjectMeta {
-        ObjectMeta { key: self.strip(&meta.key), ..meta }
+    fn strip_meta(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        meta.key = self.strip(&meta.key);
+        meta
     }
 }
 
@@ -65,7 +66,7 @@ impl ObjectStore for Prefixed {
         Ok(Page { objects, next: page.next.map(|next| self.strip(&next)) })
     }
 
-    async fn create(&self) -> Result<(), ObjectError> {
+    async fn create(&self) -> Result<()> {
         self.inner.create().await
     }
 

@@ -34,7 +34,7 @@ impl Default for RetryPolicy {
             attempts: 30,
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
-            deadline: Duration::from_secs(120),
+            deadline: Duration::from_mins(2),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What every store must do, back ends and wrappers alike.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -26,11 +26,11 @@ impl CacheDirectory {
         Ok(Self { fd, name: path.display().to_string() })
     }
 
-    /// The directory that `fd` is open on. `name` stays the same over restarts: it says
+    /// The directory that `fd` is open on; `fd` itself is not kept. `name` stays the same over restarts: it says
     /// which slices belong here when there are several directories.
-    pub fn at_descriptor(fd: OwnedFd, name: impl Into<String>) -> io::Result<Self> {
+    pub fn at_descriptor(fd: impl AsFd, name: impl Into<String>) -> io::Result<Self> {
         // A descriptor made by open_tree(2) is only a place; reading needs a real one.
-        let fd = openat(&fd, ".", DIRECTORY, Mode::empty())?;
+        let fd = openat(fd, ".", DIRECTORY, Mode::empty())?;
         Ok(Self { fd, name: name.into() })
     }
 

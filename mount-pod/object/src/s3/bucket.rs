@@ -53,18 +53,15 @@ impl Bucket {
     ) -> Result<Self, OpenError> {
         let url = url(family, spelled)?;
         let host = url.host_str().unwrap_or_default();
-        let path_bucket = url.path().split('/').find(|part| !part.is_empty() && !(is_minio(family) && *part == "minio"));
-        let (name, host, region) = match path_bucket {
+        let (name, host, region) = match bucket_in_path(family, &url) {
             Some(name) => (name, host.to_owned(), region_of(host)),
             None if is_minio(family) => return Err(refuse(spelled, "it names no bucket: write http://host:9000/bucket")),
             None => split_host(host),
         };
         let query = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned());
-        let is_set = |name: &str| query(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1");
-        let from_environment = || ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(&environment);
-        let minio_region = || if is_minio(family) { environment("MINIO_REGION") } else { None };
-        let region = query("region").or(region).or_else(minio_region).or_else(from_environment);
-        let virtual_host = environment("JFS_S3_VHOST_STYLE").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
+        let is_set = |name: &str| query(name).is_some_and(|value| is_yes(&value));
+        let region = query("region").or(region).or_else(|| region_from(family, &environment));
+        let virtual_host = environment("JFS_S3_VHOST_STYLE").is_some_and(|value| is_yes(&value));
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
         Ok(Self {
             endpoint: format!("{}://{host}{port}", url.scheme()),
@@ -84,6 +81,24 @@ impl Bucket {
 
 fn is_minio(family: Family) -> bool {
     family == Family::Minio
+}
+
+fn is_yes(value: &str) -> bool {
+    !(value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false"))
+}
+
+/// The first part of the path. JuiceFS lets `minio/` stand before it.
+fn bucket_in_path(family: Family, url: &Url) -> Option<&str> {
+    let mut parts = url.path().split('/').filter(|part| !part.is_empty());
+    match (parts.next()?, parts.next()) {
+        ("minio", Some(behind)) if is_minio(family) => Some(behind),
+        (first, _) => Some(first),
+    }
+}
+
+fn region_from(family: Family, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let minio = if is_minio(family) { environment("MINIO_REGION") } else { None };
+    minio.or_else(|| environment("AWS_REGION")).or_else(|| environment("AWS_DEFAULT_REGION"))
 }
 
 /// A bucket's spelling may carry a user and a password: they are not repeated.
@@ -136,6 +151,7 @@ fn region_of(host: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
