@@ -90,7 +90,9 @@ impl FileBlock {
         {
             return self.checked(units);
         }
-        spawn_blocking(move || self.checked(self.read()?)).await.map_err(io::Error::other)?
+        spawn_blocking(move || self.checked(self.read()?))
+            .await
+            .map_err(io::Error::other)?
     }
 
     /// The units, if the page cache has them all.

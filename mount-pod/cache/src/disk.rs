@@ -53,7 +53,13 @@ pub struct DiskCacheConfig {
 impl DiskCacheConfig {
     /// As `juicefs` has it by default: 100 GiB, a tenth stays free.
     pub fn new(volume: impl Into<String>, block_size: u32) -> Self {
-        Self { volume: volume.into(), block_size, capacity: 100 << 30, free_floor: 0.1, queue_bytes: 32 << 20 }
+        Self {
+            volume: volume.into(),
+            block_size,
+            capacity: 100 << 30,
+            free_floor: 0.1,
+            queue_bytes: 32 << 20,
+        }
     }
 }
 
@@ -69,7 +75,10 @@ impl DiskCache {
     /// a directory cannot be used, lookups miss.
     pub fn open(places: Vec<CacheDirectory>, config: &DiskCacheConfig) -> io::Result<Arc<Self>> {
         if places.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a disk cache needs a directory"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a disk cache needs a directory",
+            ));
         }
         let capacity = config.capacity / places.len() as u64;
         let open = |place: CacheDirectory| Directory::open(place, config, capacity);
@@ -86,7 +95,9 @@ impl DiskCache {
     /// highest together, so that most slices stay where they are when a directory is
     /// added or taken away.
     fn of(&self, key: BlockKey) -> Option<&Directory> {
-        self.directories.iter().max_by_key(|directory| directory.weight_for(key.slice))
+        self.directories
+            .iter()
+            .max_by_key(|directory| directory.weight_for(key.slice))
     }
 }
 
@@ -103,7 +114,8 @@ impl BlockCache for DiskCache {
     }
 
     fn contains(&self, key: BlockKey) -> bool {
-        self.of(key).is_some_and(|directory| directory.contains(key))
+        self.of(key)
+            .is_some_and(|directory| directory.contains(key))
     }
 
     fn remove(&self, key: BlockKey) {
@@ -119,6 +131,9 @@ impl BlockCache for DiskCache {
     }
 
     fn stats(&self) -> CacheStats {
-        self.directories.iter().map(Directory::stats).fold(CacheStats::default(), CacheStats::plus)
+        self.directories
+            .iter()
+            .map(Directory::stats)
+            .fold(CacheStats::default(), CacheStats::plus)
     }
 }

@@ -33,7 +33,9 @@ impl BlockCache for Layered {
     }
 
     fn insert(&self, key: BlockKey, parts: &[Bytes]) {
-        self.layers.iter().for_each(|layer| layer.insert(key, parts));
+        self.layers
+            .iter()
+            .for_each(|layer| layer.insert(key, parts));
     }
 
     fn contains(&self, key: BlockKey) -> bool {
@@ -45,11 +47,16 @@ impl BlockCache for Layered {
     }
 
     fn remove_damaged(&self, key: BlockKey) {
-        self.layers.iter().for_each(|layer| layer.remove_damaged(key));
+        self.layers
+            .iter()
+            .for_each(|layer| layer.remove_damaged(key));
     }
 
     /// Sums; a lookup that a later layer answered is its hit and the earlier ones' miss.
     fn stats(&self) -> CacheStats {
-        self.layers.iter().map(|layer| layer.stats()).fold(CacheStats::default(), CacheStats::plus)
+        self.layers
+            .iter()
+            .map(|layer| layer.stats())
+            .fold(CacheStats::default(), CacheStats::plus)
     }
 }

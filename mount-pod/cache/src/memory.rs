@@ -42,7 +42,12 @@ impl MemoryCache {
     pub fn new(capacity: u64, block_size: u32) -> Self {
         let expected = (capacity / u64::from(block_size.max(1))).clamp(16, 1 << 16) as usize;
         let blocks = Cache::with_weighter(expected, capacity, Bytewise);
-        Self { blocks, hits: AtomicU64::new(0), misses: AtomicU64::new(0), capacity }
+        Self {
+            blocks,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            capacity,
+        }
     }
 }
 
@@ -50,7 +55,11 @@ impl MemoryCache {
 impl BlockCache for MemoryCache {
     async fn get(&self, key: BlockKey, range: Range<u32>) -> Option<Cached> {
         let found = self.blocks.get(&key);
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        let counter = if found.is_some() {
+            &self.hits
+        } else {
+            &self.misses
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         Some(Cached::Bytes(slice(&found?, range)))
     }
@@ -103,14 +112,27 @@ mod tests {
     use super::*;
 
     fn key(slice: u64, size: u32) -> BlockKey {
-        BlockKey { slice: SliceId(slice), index: 0, size }
+        BlockKey {
+            slice: SliceId(slice),
+            index: 0,
+            size,
+        }
     }
 
     #[tokio::test]
     async fn a_range_over_a_cut_is_found() {
         let cache = MemoryCache::new(1 << 20, 4096);
-        cache.insert(key(1, 6), &[Bytes::from_static(b"abc"), Bytes::from_static(b"def")]);
-        let found = cache.get(key(1, 6), 2..5).await.unwrap().load().await.unwrap();
+        cache.insert(
+            key(1, 6),
+            &[Bytes::from_static(b"abc"), Bytes::from_static(b"def")],
+        );
+        let found = cache
+            .get(key(1, 6), 2..5)
+            .await
+            .unwrap()
+            .load()
+            .await
+            .unwrap();
         assert_eq!(found.concat(), b"cde");
         assert_eq!((cache.stats().hits, cache.stats().misses), (1, 0));
     }

@@ -39,7 +39,14 @@ impl Fetcher {
         config: BlockStoreConfig,
     ) -> Self {
         let downloads = Semaphore::new(config.max_downloads.max(1));
-        Self { store, cache, resolver, config, downloads, part_reads: Mutex::default() }
+        Self {
+            store,
+            cache,
+            resolver,
+            config,
+            downloads,
+            part_reads: Mutex::default(),
+        }
     }
 
     /// The whole block, which then also is in the cache.
@@ -56,7 +63,11 @@ impl Fetcher {
     }
 
     /// The bytes `range` of a block, if the cache has them whole and undamaged.
-    pub(crate) async fn cached(&self, key: BlockKey, range: Range<u32>) -> Option<Vec<bytes::Bytes>> {
+    pub(crate) async fn cached(
+        &self,
+        key: BlockKey,
+        range: Range<u32>,
+    ) -> Option<Vec<bytes::Bytes>> {
         match self.cache.get(key, range).await?.load().await {
             Ok(parts) => Some(parts),
             Err(error) => {
@@ -85,13 +96,19 @@ impl Fetcher {
     /// The bytes `range` of a block from the store. A block that is missing is asked
     /// for again for a while: another client may be about to replace its slice.
     pub(crate) async fn download(&self, key: BlockKey, range: Range<u32>) -> Result<Object> {
-        let _permit = self.downloads.acquire().await.map_err(|_| Error::Interrupted)?;
+        let _permit = self
+            .downloads
+            .acquire()
+            .await
+            .map_err(|_| Error::Interrupted)?;
         let location = self.resolver.locate(key).await?;
         let asked = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
             match self.attempt(&location, key, range.clone()).await {
-                Err(ObjectError::NotFound(_)) if asked.elapsed() + pause < self.config.missing_patience => {
+                Err(ObjectError::NotFound(_))
+                    if asked.elapsed() + pause < self.config.missing_patience =>
+                {
                     sleep(pause).await;
                     pause *= 2;
                 }
@@ -101,15 +118,25 @@ impl Fetcher {
         }
     }
 
-    async fn attempt(&self, location: &Location, key: BlockKey, range: Range<u32>) -> Result<Object, ObjectError> {
+    async fn attempt(
+        &self,
+        location: &Location,
+        key: BlockKey,
+        range: Range<u32>,
+    ) -> Result<Object, ObjectError> {
         let store = location.store.as_ref().unwrap_or(&self.store);
         let wanted = (range.end - range.start) as usize;
-        let object = store.get(&location.key, object_range(location, key, range)).await?;
+        let object = store
+            .get(&location.key, object_range(location, key, range))
+            .await?;
         if object.len() == wanted {
             return Ok(object);
         }
         let reason = format!("{} bytes came where {wanted} should be", object.len());
-        Err(ObjectError::Corrupt { key: location.key.clone(), reason })
+        Err(ObjectError::Corrupt {
+            key: location.key.clone(),
+            reason,
+        })
     }
 }
 
@@ -119,14 +146,18 @@ fn object_range(location: &Location, key: BlockKey, range: Range<u32>) -> Option
     match &location.range {
         None if whole => None,
         None => Some(u64::from(range.start)..u64::from(range.end)),
-        Some(within) => Some(within.start + u64::from(range.start)..within.start + u64::from(range.end)),
+        Some(within) => {
+            Some(within.start + u64::from(range.start)..within.start + u64::from(range.end))
+        }
     }
 }
 
 /// A store's error as a file system's.
 pub(crate) fn explain(key: &str, error: &ObjectError) -> Error {
     match error {
-        ObjectError::NotFound(_) => Error::Io(format!("block {key} is missing in the object store")),
+        ObjectError::NotFound(_) => {
+            Error::Io(format!("block {key} is missing in the object store"))
+        }
         ObjectError::TimedOut { .. } => Error::TimedOut(format!("block {key}: {error}")),
         ObjectError::NoSpace(_) => Error::NoSpace,
         ObjectError::Denied(_)

@@ -40,7 +40,11 @@ impl Flights {
             return flight;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let landing = Landing { flights: self.clone(), key, number };
+        let landing = Landing {
+            flights: self.clone(),
+            key,
+            number,
+        };
         let flight: Flight = async move {
             let _landing = landing;
             fetch.await
@@ -70,7 +74,10 @@ impl Drop for Landing {
     fn drop(&mut self) {
         let mut under_way = self.flights.under_way.lock();
         // A later flight of the same block may stand there already.
-        if under_way.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+        if under_way
+            .get(&self.key)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
             under_way.remove(&self.key);
         }
     }
@@ -87,11 +94,19 @@ mod tests {
 
     use super::*;
 
-    const KEY: BlockKey = BlockKey { slice: SliceId(1), index: 0, size: 1 };
+    const KEY: BlockKey = BlockKey {
+        slice: SliceId(1),
+        index: 0,
+        size: 1,
+    };
 
     #[tokio::test]
     async fn all_who_ask_share_one_fetch() {
-        let (flights, fetched, go) = (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (flights, fetched, go) = (
+            Flights::default(),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(Notify::new()),
+        );
         let join = || {
             let (fetched, go) = (Arc::clone(&fetched), Arc::clone(&go));
             flights.join(KEY, async move {
@@ -113,7 +128,10 @@ mod tests {
     #[tokio::test]
     async fn it_ends_when_the_last_one_leaves() {
         let flights = Flights::default();
-        let (first, second) = (flights.join(KEY, std::future::pending()), flights.join(KEY, std::future::pending()));
+        let (first, second) = (
+            flights.join(KEY, std::future::pending()),
+            flights.join(KEY, std::future::pending()),
+        );
         drop(first);
         assert!(flights.has(KEY), "one still waits");
         drop(second);

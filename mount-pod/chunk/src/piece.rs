@@ -22,10 +22,23 @@ impl Piece {
 }
 
 /// The pieces of `[off, off + len)` of a slice, in order.
-pub(crate) fn pieces(block_size: u32, slice: SliceId, slice_size: u32, off: u32, len: u32) -> Result<Vec<Piece>> {
-    let end = off.checked_add(len).filter(|end| *end <= slice_size && !slice.is_hole()).ok_or(Error::Invalid)?;
+pub(crate) fn pieces(
+    block_size: u32,
+    slice: SliceId,
+    slice_size: u32,
+    off: u32,
+    len: u32,
+) -> Result<Vec<Piece>> {
+    let end = off
+        .checked_add(len)
+        .filter(|end| *end <= slice_size && !slice.is_hole())
+        .ok_or(Error::Invalid)?;
     let piece = |index: u32| {
-        let key = BlockKey { slice, index, size: block_len(slice_size, block_size, index) };
+        let key = BlockKey {
+            slice,
+            index,
+            size: block_len(slice_size, block_size, index),
+        };
         let start = index * block_size;
         let range = off.max(start) - start..end.min(start + key.size) - start;
         Piece { key, range }
@@ -33,13 +46,27 @@ pub(crate) fn pieces(block_size: u32, slice: SliceId, slice_size: u32, off: u32,
     if len == 0 {
         return Ok(Vec::new());
     }
-    Ok((off / block_size..=(end - 1) / block_size).map(piece).collect())
+    Ok((off / block_size..=(end - 1) / block_size)
+        .map(piece)
+        .collect())
 }
 
 /// The keys of all blocks of a slice.
-pub(crate) fn keys(block_size: u32, slice: SliceId, slice_size: u32) -> impl Iterator<Item = BlockKey> {
-    let count = if slice.is_hole() { 0 } else { block_count(slice_size, block_size) };
-    (0..count).map(move |index| BlockKey { slice, index, size: block_len(slice_size, block_size, index) })
+pub(crate) fn keys(
+    block_size: u32,
+    slice: SliceId,
+    slice_size: u32,
+) -> impl Iterator<Item = BlockKey> {
+    let count = if slice.is_hole() {
+        0
+    } else {
+        block_count(slice_size, block_size)
+    };
+    (0..count).map(move |index| BlockKey {
+        slice,
+        index,
+        size: block_len(slice_size, block_size, index),
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ pub(crate) struct Prefetcher {
 
 impl Prefetcher {
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { runtime: Handle::try_current().ok(), room: Arc::new(Semaphore::new(at_once)) }
+        Self {
+            runtime: Handle::try_current().ok(),
+            room: Arc::new(Semaphore::new(at_once)),
+        }
     }
 
     /// Begins to fetch `keys`, as many as there is room for.
@@ -31,16 +34,28 @@ impl Prefetcher {
         keys: impl Iterator<Item = BlockKey>,
     ) -> Prefetch {
         let mut prefetch = Prefetch::default();
-        let Some(runtime) = &self.runtime else { return prefetch };
+        let Some(runtime) = &self.runtime else {
+            return prefetch;
+        };
         for key in keys.filter(|key| !fetcher.cache.contains(*key) && !flights.has(*key)) {
-            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { break };
-            prefetch.tasks.spawn_on(fetch(Arc::clone(fetcher), flights.clone(), key, permit), runtime);
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+                break;
+            };
+            prefetch.tasks.spawn_on(
+                fetch(Arc::clone(fetcher), flights.clone(), key, permit),
+                runtime,
+            );
         }
         prefetch
     }
 }
 
-async fn fetch(fetcher: Arc<Fetcher>, flights: Flights, key: BlockKey, _room: OwnedSemaphorePermit) {
+async fn fetch(
+    fetcher: Arc<Fetcher>,
+    flights: Flights,
+    key: BlockKey,
+    _room: OwnedSemaphorePermit,
+) {
     if let Err(error) = flights.join(key, fetcher.whole(key)).await {
         // Whoever needs the block asks again and hears of it.
         tracing::debug!(%key, %error, "a prefetch failed");

@@ -36,6 +36,10 @@ pub struct JuiceFsLayout {
 #[async_trait]
 impl BlockResolver for JuiceFsLayout {
     async fn locate(&self, block: BlockKey) -> Result<Location, Error> {
-        Ok(Location { store: None, key: block.object_key(self.hash_prefix), range: None })
+        Ok(Location {
+            store: None,
+            key: block.object_key(self.hash_prefix),
+            range: None,
+        })
     }
 }

@@ -64,7 +64,14 @@ impl BlockStore {
     /// The bytes `[off, off + len)` of a slice of `slice_size` bytes, in pieces, in
     /// order, exactly `len` of them. Holes must not come here, nor ranges behind the
     /// slice's end ([`Error::Invalid`]).
-    pub async fn read(&self, slice: SliceId, slice_size: u32, off: u32, len: u32, access: Access) -> Result<Vec<Bytes>> {
+    pub async fn read(
+        &self,
+        slice: SliceId,
+        slice_size: u32,
+        off: u32,
+        len: u32,
+        access: Access,
+    ) -> Result<Vec<Bytes>> {
         let mut pieces = pieces(self.config().block_size, slice, slice_size, off, len)?;
         if pieces.len() == 1 {
             return self.piece(pieces.remove(0), access).await;
@@ -81,16 +88,28 @@ impl BlockStore {
         if !self.flights.has(key) && self.fetcher.wants_part(&piece, access) {
             return Ok(self.fetcher.download(key, range).await?.parts);
         }
-        let block = self.flights.join(key, Arc::clone(&self.fetcher).whole(key)).await?;
-        Ok(if piece.is_whole() { block.parts } else { slice_parts(&block.parts, range.start as usize..range.end as usize) })
+        let block = self
+            .flights
+            .join(key, Arc::clone(&self.fetcher).whole(key))
+            .await?;
+        Ok(if piece.is_whole() {
+            block.parts
+        } else {
+            slice_parts(&block.parts, range.start as usize..range.end as usize)
+        })
     }
 
     /// Begins to bring the blocks of a range into the cache; stops when the answer is
     /// dropped. Begins less, or nothing, when too much is under way, or when the
     /// range is none of the slice's.
     pub fn prefetch(&self, slice: SliceId, slice_size: u32, off: u32, len: u32) -> Prefetch {
-        let pieces = pieces(self.config().block_size, slice, slice_size, off, len).unwrap_or_default();
-        self.prefetcher.begin(&self.fetcher, &self.flights, pieces.into_iter().map(|piece| piece.key))
+        let pieces =
+            pieces(self.config().block_size, slice, slice_size, off, len).unwrap_or_default();
+        self.prefetcher.begin(
+            &self.fetcher,
+            &self.flights,
+            pieces.into_iter().map(|piece| piece.key),
+        )
     }
 
     /// Uploads a block, then offers it to the cache. `parts` hold `key.size` bytes
@@ -107,17 +126,27 @@ impl BlockStore {
     }
 
     async fn upload(&self, key: BlockKey, parts: Vec<Bytes>) -> Result<()> {
-        let _permit = self.uploads.acquire().await.map_err(|_| Error::Interrupted)?;
+        let _permit = self
+            .uploads
+            .acquire()
+            .await
+            .map_err(|_| Error::Interrupted)?;
         let location = self.fetcher.resolver.locate(key).await?;
         let store = location.store.as_ref().unwrap_or(&self.fetcher.store);
-        store.put(&location.key, parts.into()).await.map_err(|error| explain(&location.key, &error))
+        store
+            .put(&location.key, parts.into())
+            .await
+            .map_err(|error| explain(&location.key, &error))
     }
 
     /// Deletes all blocks of a slice, in the store and in the cache. Tries all before
     /// it fails. May be repeated.
     pub async fn delete_slice(&self, slice: SliceId, size: u32) -> Result<()> {
         let deletions = keys(self.config().block_size, slice, size).map(|key| self.delete(key));
-        let results: Vec<Result<()>> = stream::iter(deletions).buffer_unordered(AT_ONCE).collect().await;
+        let results: Vec<Result<()>> = stream::iter(deletions)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
         results.into_iter().collect()
     }
 
@@ -125,7 +154,10 @@ impl BlockStore {
         self.cache().remove(key);
         let location = self.fetcher.resolver.locate(key).await?;
         let store = location.store.as_ref().unwrap_or(&self.fetcher.store);
-        store.delete(&location.key).await.map_err(|error| explain(&location.key, &error))
+        store
+            .delete(&location.key)
+            .await
+            .map_err(|error| explain(&location.key, &error))
     }
 }
 

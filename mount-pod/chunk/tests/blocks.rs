@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use carafe_cache::{BlockCache, MemoryCache, NoCache};
 use carafe_chunk::{Access, BlockStore, BlockStoreConfig, JuiceFsLayout};
-use carafe_object::{Credentials, Memory, Object, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use carafe_object::{
+    Credentials, Memory, Object, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+};
 use carafe_types::{BlockKey, Error, SliceId, block_count, block_len};
 
 const BLOCK: u32 = 64 << 10;
@@ -91,14 +93,27 @@ fn open(store: Arc<Counting>, cache: Arc<dyn BlockCache>) -> Arc<BlockStore> {
 
 /// A store that holds [`SLICE`], of [`SIZE`] bytes.
 async fn filled(cache: Arc<dyn BlockCache>, slow: Duration) -> (Arc<Counting>, Arc<BlockStore>) {
-    let store = Arc::new(Counting { slow, ..Counting::default() });
+    let store = Arc::new(Counting {
+        slow,
+        ..Counting::default()
+    });
     let blocks = open(Arc::clone(&store), cache);
     for index in 0..block_count(SIZE, BLOCK) {
         let size = block_len(SIZE, BLOCK, index);
         let bytes = Bytes::from(expected(index * BLOCK..index * BLOCK + size));
         let cut = (size / 3) as usize;
         let parts = vec![bytes.slice(..cut), bytes.slice(cut..)];
-        blocks.put(BlockKey { slice: SLICE, index, size }, parts).await.unwrap();
+        blocks
+            .put(
+                BlockKey {
+                    slice: SLICE,
+                    index,
+                    size,
+                },
+                parts,
+            )
+            .await
+            .unwrap();
     }
     (store, blocks)
 }
@@ -108,25 +123,47 @@ fn memory_cache() -> Arc<MemoryCache> {
 }
 
 async fn read(blocks: &BlockStore, range: Range<u32>, access: Access) -> Vec<u8> {
-    blocks.read(SLICE, SIZE, range.start, range.end - range.start, access).await.unwrap().concat()
+    blocks
+        .read(SLICE, SIZE, range.start, range.end - range.start, access)
+        .await
+        .unwrap()
+        .concat()
 }
 
 #[tokio::test]
 async fn any_range_reads_as_written() {
     let (_, blocks) = filled(Arc::new(NoCache), Duration::ZERO).await;
     for access in [Access::Sequential, Access::Random] {
-        for range in [0..1, 0..SIZE, BLOCK - 1..BLOCK + 1, 10..3 * BLOCK + 7, SIZE - 1..SIZE, 5..5] {
-            assert_eq!(read(&blocks, range.clone(), access).await, expected(range.clone()), "{range:?} {access:?}");
+        for range in [
+            0..1,
+            0..SIZE,
+            BLOCK - 1..BLOCK + 1,
+            10..3 * BLOCK + 7,
+            SIZE - 1..SIZE,
+            5..5,
+        ] {
+            assert_eq!(
+                read(&blocks, range.clone(), access).await,
+                expected(range.clone()),
+                "{range:?} {access:?}"
+            );
         }
     }
-    assert_eq!(blocks.read(SLICE, SIZE, SIZE, 1, Access::Random).await, Err(Error::Invalid));
+    assert_eq!(
+        blocks.read(SLICE, SIZE, SIZE, 1, Access::Random).await,
+        Err(Error::Invalid)
+    );
 }
 
 #[tokio::test]
 async fn a_block_is_fetched_once() {
     let (store, blocks) = filled(memory_cache(), Duration::from_millis(20)).await;
     let reads = (0..8).map(|n| read(&blocks, n * 1000..n * 1000 + 1000, Access::Sequential));
-    for (n, found) in futures_util::future::join_all(reads).await.into_iter().enumerate() {
+    for (n, found) in futures_util::future::join_all(reads)
+        .await
+        .into_iter()
+        .enumerate()
+    {
         let start = n as u32 * 1000;
         assert_eq!(found, expected(start..start + 1000));
     }
@@ -151,7 +188,11 @@ async fn random_reads_fetch_parts_until_the_block_is_worth_it() {
     assert_eq!(store.bytes.load(Ordering::Relaxed), 8192, "two parts");
     read(&blocks, 20_000..24_096, Access::Random).await;
     read(&blocks, 50_000..54_096, Access::Random).await;
-    assert_eq!(store.bytes.load(Ordering::Relaxed), 8192 + BLOCK as usize, "then the whole, once");
+    assert_eq!(
+        store.bytes.load(Ordering::Relaxed),
+        8192 + BLOCK as usize,
+        "then the whole, once"
+    );
 }
 
 #[tokio::test]
@@ -177,13 +218,29 @@ async fn a_dropped_prefetch_stops() {
 #[tokio::test]
 async fn a_missing_block_is_waited_for_and_then_named() {
     let (store, blocks) = filled(Arc::new(NoCache), Duration::ZERO).await;
-    let key = BlockKey { slice: SLICE, index: 0, size: BLOCK };
+    let key = BlockKey {
+        slice: SLICE,
+        index: 0,
+        size: BLOCK,
+    };
     store.delete(&key.object_key(false)).await.unwrap();
-    let error = blocks.read(SLICE, SIZE, 0, 10, Access::Sequential).await.unwrap_err();
-    assert!(matches!(&error, Error::Io(text) if text.contains("chunks/0/0/77_0_65536")), "{error}");
+    let error = blocks
+        .read(SLICE, SIZE, 0, 10, Access::Sequential)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Io(text) if text.contains("chunks/0/0/77_0_65536")),
+        "{error}"
+    );
     let late = async {
         tokio::time::sleep(Duration::from_millis(60)).await;
-        store.put(&key.object_key(false), Bytes::from(expected(0..BLOCK)).into()).await.unwrap();
+        store
+            .put(
+                &key.object_key(false),
+                Bytes::from(expected(0..BLOCK)).into(),
+            )
+            .await
+            .unwrap();
     };
     let (found, ()) = tokio::join!(read(&blocks, 0..10, Access::Sequential), late);
     assert_eq!(found, expected(0..10));
@@ -192,8 +249,13 @@ async fn a_missing_block_is_waited_for_and_then_named() {
 #[tokio::test]
 async fn a_short_object_is_no_block() {
     let (store, blocks) = filled(Arc::new(NoCache), Duration::ZERO).await;
-    store.memory.damage("chunks/0/0/77_1_65536", |bytes| bytes.truncate(1000));
-    let error = blocks.read(SLICE, SIZE, BLOCK, 10, Access::Sequential).await.unwrap_err();
+    store
+        .memory
+        .damage("chunks/0/0/77_1_65536", |bytes| bytes.truncate(1000));
+    let error = blocks
+        .read(SLICE, SIZE, BLOCK, 10, Access::Sequential)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error}");
 }
 
@@ -204,12 +266,22 @@ async fn a_deleted_slice_is_gone_from_store_and_cache() {
     blocks.delete_slice(SLICE, SIZE).await.unwrap();
     blocks.delete_slice(SLICE, SIZE).await.unwrap();
     assert_eq!(store.list("", "", 10).await.unwrap().objects, []);
-    blocks.read(SLICE, SIZE, 0, 10, Access::Sequential).await.unwrap_err();
+    blocks
+        .read(SLICE, SIZE, 0, 10, Access::Sequential)
+        .await
+        .unwrap_err();
 }
 
 #[tokio::test]
 async fn a_put_of_another_length_is_refused() {
     let (_, blocks) = filled(memory_cache(), Duration::ZERO).await;
-    let key = BlockKey { slice: SLICE, index: 9, size: 5 };
-    assert_eq!(blocks.put(key, vec![Bytes::from_static(b"four")]).await, Err(Error::Invalid));
+    let key = BlockKey {
+        slice: SLICE,
+        index: 9,
+        size: 5,
+    };
+    assert_eq!(
+        blocks.put(key, vec![Bytes::from_static(b"four")]).await,
+        Err(Error::Invalid)
+    );
 }

@@ -17,13 +17,18 @@ pub async fn check(store: &Arc<dyn ObjectStore>) -> Result<()> {
     let key = format!("{PROBES}{:016x}", rand::random::<u64>());
     let probe = Bytes::copy_from_slice(&rand::random::<[u8; 32]>());
     if let Err(error) = store.put(&key, probe.clone().into()).await {
-        let ObjectError::NoBucket(_) = error else { return Err(error) };
+        let ObjectError::NoBucket(_) = error else {
+            return Err(error);
+        };
         store.create().await?;
         store.put(&key, probe.clone().into()).await?;
     }
     let found = store.get(&key, None).await?.into_bytes();
     if found != probe {
-        return Err(ObjectError::Corrupt { key, reason: "another content was read than was written".into() });
+        return Err(ObjectError::Corrupt {
+            key,
+            reason: "another content was read than was written".into(),
+        });
     }
     if let Err(error) = store.delete(&key).await {
         tracing::warn!(%error, "the store does not let us delete: space will not be freed");
@@ -36,7 +41,11 @@ pub async fn is_empty(store: &Arc<dyn ObjectStore>) -> Result<bool> {
     let mut after = String::new();
     loop {
         let page = store.list("", &after, 1000).await?;
-        if page.objects.iter().any(|object| object.size > 0 && !object.key.starts_with(PROBES)) {
+        if page
+            .objects
+            .iter()
+            .any(|object| object.size > 0 && !object.key.starts_with(PROBES))
+        {
             return Ok(false);
         }
         match page.next {
@@ -48,13 +57,17 @@ pub async fn is_empty(store: &Arc<dyn ObjectStore>) -> Result<bool> {
 
 /// Writes the volume's UUID beside its objects.
 pub async fn write_uuid(store: &Arc<dyn ObjectStore>, uuid: &str) -> Result<()> {
-    store.put(UUID_KEY, Bytes::copy_from_slice(uuid.as_bytes()).into()).await
+    store
+        .put(UUID_KEY, Bytes::copy_from_slice(uuid.as_bytes()).into())
+        .await
 }
 
 /// Reads what [`write_uuid`] wrote; `None` if there is none.
 pub async fn read_uuid(store: &Arc<dyn ObjectStore>) -> Result<Option<String>> {
     match store.get(UUID_KEY, None).await {
-        Ok(object) => Ok(Some(String::from_utf8_lossy(&object.into_bytes()).into_owned())),
+        Ok(object) => Ok(Some(
+            String::from_utf8_lossy(&object.into_bytes()).into_owned(),
+        )),
         Err(ObjectError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }

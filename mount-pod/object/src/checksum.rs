@@ -4,7 +4,9 @@ use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use crate::{
+    Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+};
 
 /// A store that answers damaged objects with [`ObjectError::Corrupt`]. Objects without a
 /// checksum (of other writers) are taken as they are.
@@ -21,13 +23,18 @@ impl Checksummed {
 }
 
 fn verify(key: &str, object: &Object) -> Result<()> {
-    let Some(stored) = object.crc32c else { return Ok(()) };
+    let Some(stored) = object.crc32c else {
+        return Ok(());
+    };
     let found = object.checksum();
     if found == stored {
         return Ok(());
     }
     let reason = format!("its CRC32C is {found}, written was {stored}");
-    Err(ObjectError::Corrupt { key: key.into(), reason })
+    Err(ObjectError::Corrupt {
+        key: key.into(),
+        reason,
+    })
 }
 
 #[async_trait]

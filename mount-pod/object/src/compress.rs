@@ -32,7 +32,10 @@ impl Compressed {
     async fn unpack(&self, key: &str, packed: Bytes, plain_len: usize) -> Result<Bytes> {
         let algorithm = self.algorithm;
         let plain = run(move || decompress(algorithm, &packed, plain_len)).await?;
-        plain.map_err(|error| ObjectError::Corrupt { key: key.into(), reason: error.to_string() })
+        plain.map_err(|error| ObjectError::Corrupt {
+            key: key.into(),
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -46,7 +49,9 @@ fn plain_len(key: &str) -> Option<usize> {
 }
 
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    spawn_blocking(work).await.map_err(|stopped| ObjectError::Other(stopped.to_string()))
+    spawn_blocking(work)
+        .await
+        .map_err(|stopped| ObjectError::Other(stopped.to_string()))
 }
 
 fn compress(algorithm: Compression, plain: &Bytes) -> io::Result<Bytes> {
@@ -60,13 +65,18 @@ fn compress(algorithm: Compression, plain: &Bytes) -> io::Result<Bytes> {
 fn decompress(algorithm: Compression, packed: &Bytes, plain_len: usize) -> io::Result<Bytes> {
     let plain = match algorithm {
         Compression::None => packed.clone(),
-        Compression::Lz4 => lz4_flex::block::decompress(packed, plain_len).map_err(io::Error::other)?.into(),
+        Compression::Lz4 => lz4_flex::block::decompress(packed, plain_len)
+            .map_err(io::Error::other)?
+            .into(),
         Compression::Zstd => zstd::bulk::decompress(packed, plain_len)?.into(),
     };
     if plain.len() == plain_len {
         return Ok(plain);
     }
-    Err(io::Error::other(format!("it holds {} bytes, its key says {plain_len}", plain.len())))
+    Err(io::Error::other(format!(
+        "it holds {} bytes, its key says {plain_len}",
+        plain.len()
+    )))
 }
 
 #[async_trait]
@@ -76,11 +86,16 @@ impl ObjectStore for Compressed {
     }
 
     fn traits(&self) -> Traits {
-        Traits { cheap_ranges: false, ..self.inner.traits() }
+        Traits {
+            cheap_ranges: false,
+            ..self.inner.traits()
+        }
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object> {
-        let Some(plain_len) = plain_len(key) else { return self.inner.get(key, range).await };
+        let Some(plain_len) = plain_len(key) else {
+            return self.inner.get(key, range).await;
+        };
         let packed = self.inner.get(key, None).await?.into_bytes();
         let plain = self.unpack(key, packed, plain_len).await?;
         Ok(slice_parts(&[plain], clip(range, plain_len)).into())
@@ -92,7 +107,8 @@ impl ObjectStore for Compressed {
         }
         let (algorithm, plain) = (self.algorithm, object.into_bytes());
         let packed = run(move || compress(algorithm, &plain)).await?;
-        let packed = packed.map_err(|error| ObjectError::Other(format!("compressing {key}: {error}")))?;
+        let packed =
+            packed.map_err(|error| ObjectError::Other(format!("compressing {key}: {error}")))?;
         self.inner.put(key, packed.into()).await
     }
 
@@ -128,7 +144,13 @@ mod tests {
     fn only_blocks_have_a_plain_length() {
         assert_eq!(plain_len("chunks/0/1/1234_2_4194304"), Some(4_194_304));
         assert_eq!(plain_len("chunks/1F/0/31_0_7"), Some(7));
-        for other in ["juicefs_uuid", "meta/dump-1_2_3", "chunks/0/0/1_2", "chunks/0/0/1_2_3_4", "testing/a"] {
+        for other in [
+            "juicefs_uuid",
+            "meta/dump-1_2_3",
+            "chunks/0/0/1_2",
+            "chunks/0/0/1_2_3_4",
+            "testing/a",
+        ] {
             assert_eq!(plain_len(other), None, "{other} is no block");
         }
     }

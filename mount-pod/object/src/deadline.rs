@@ -5,7 +5,9 @@ use std::{future::Future, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use crate::{
+    Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+};
 
 /// How long one request may take: `floor`, and the time that its bytes take at
 /// `slowest`, but never more than `most`.
@@ -24,7 +26,12 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
-        Self { floor: Duration::from_secs(8), slowest: 512 << 10, most_get: minute, most_put: minute }
+        Self {
+            floor: Duration::from_secs(8),
+            slowest: 512 << 10,
+            most_get: minute,
+            most_put: minute,
+        }
     }
 }
 
@@ -50,8 +57,16 @@ impl Bounded {
         Self { inner, deadlines }
     }
 
-    async fn within<T>(&self, limit: Duration, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let late = |_| ObjectError::TimedOut { what: what.into(), millis: limit.as_millis() as u64 };
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let late = |_| ObjectError::TimedOut {
+            what: what.into(),
+            millis: limit.as_millis() as u64,
+        };
         timeout(limit, work).await.map_err(late)?
     }
 
@@ -71,13 +86,18 @@ impl ObjectStore for Bounded {
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object> {
-        let size = range.as_ref().map_or(UNKNOWN_SIZE, |range| range.end.saturating_sub(range.start));
+        let size = range
+            .as_ref()
+            .map_or(UNKNOWN_SIZE, |range| range.end.saturating_sub(range.start));
         let limit = self.deadlines.of(size).min(self.deadlines.most_get);
         self.within(limit, "get", self.inner.get(key, range)).await
     }
 
     async fn put(&self, key: &str, object: Object) -> Result<()> {
-        let limit = self.deadlines.of(object.len() as u64).min(self.deadlines.most_put);
+        let limit = self
+            .deadlines
+            .of(object.len() as u64)
+            .min(self.deadlines.most_put);
         self.within(limit, "put", self.inner.put(key, object)).await
     }
 
@@ -90,7 +110,12 @@ impl ObjectStore for Bounded {
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Page> {
-        self.within(self.deadlines.most_get, "list", self.inner.list(prefix, after, limit)).await
+        self.within(
+            self.deadlines.most_get,
+            "list",
+            self.inner.list(prefix, after, limit),
+        )
+        .await
     }
 
     async fn create(&self) -> Result<()> {
@@ -110,6 +135,9 @@ mod tests {
     fn a_large_request_gets_more_time() {
         let deadlines = Deadlines::default();
         assert_eq!(deadlines.of(0), deadlines.floor);
-        assert_eq!(deadlines.of(4 << 20), deadlines.floor + Duration::from_secs(8));
+        assert_eq!(
+            deadlines.of(4 << 20),
+            deadlines.floor + Duration::from_secs(8)
+        );
     }
 }

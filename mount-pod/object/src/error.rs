@@ -11,7 +11,9 @@ pub enum ObjectError {
     #[error("no object {0}")]
     NotFound(String),
     /// The store refused the credentials, or they may not do this.
-    #[error("the store refused access ({0}): check access-key and secret-key, and what they may do in the bucket")]
+    #[error(
+        "the store refused access ({0}): check access-key and secret-key, and what they may do in the bucket"
+    )]
     Denied(String),
     /// The bucket or directory is not there.
     #[error("there is no bucket {0}: create it, or correct the bucket's name")]
@@ -23,7 +25,9 @@ pub enum ObjectError {
     #[error("the store is overloaded or failing ({0}): it is asked again until the deadline")]
     Busy(String),
     /// The deadline passed.
-    #[error("the store did not answer within {millis} ms ({what}): check the network, or raise the timeout")]
+    #[error(
+        "the store did not answer within {millis} ms ({what}): check the network, or raise the timeout"
+    )]
     TimedOut {
         /// What was attempted.
         what: String,
@@ -52,8 +56,14 @@ impl ObjectError {
     /// A damaged object may have been damaged on the way, so it is fetched again.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Busy(_) | Self::TimedOut { .. } | Self::Corrupt { .. } => true,
-            Self::NotFound(_) | Self::Denied(_) | Self::NoBucket(_) | Self::NoSpace(_) | Self::Other(_) => false,
+            Self::Unreachable(_) | Self::Busy(_) | Self::TimedOut { .. } | Self::Corrupt { .. } => {
+                true
+            }
+            Self::NotFound(_)
+            | Self::Denied(_)
+            | Self::NoBucket(_)
+            | Self::NoSpace(_)
+            | Self::Other(_) => false,
         }
     }
 }
@@ -73,7 +83,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The volume is encrypted.
-    #[error("the volume is encrypted ({0}), which this build cannot read yet: mount it with juicefs")]
+    #[error(
+        "the volume is encrypted ({0}), which this build cannot read yet: mount it with juicefs"
+    )]
     Encrypted(String),
     /// The HTTP client could not be made.
     #[error("cannot start an HTTPS client: {0}")]

@@ -13,7 +13,9 @@ use std::{ops::Range, path::PathBuf};
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use crate::{
+    Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+};
 
 /// A store in a directory.
 #[derive(Debug)]
@@ -24,12 +26,16 @@ pub struct File {
 impl File {
     /// The store below `bucket`, a path as the setting has it.
     pub fn new(bucket: &str) -> Self {
-        Self { bucket: bucket.strip_prefix("file://").unwrap_or(bucket).to_owned() }
+        Self {
+            bucket: bucket.strip_prefix("file://").unwrap_or(bucket).to_owned(),
+        }
     }
 
     fn path(&self, key: &str) -> Result<PathBuf> {
         if key.split('/').any(|part| part == "..") {
-            return Err(ObjectError::Other(format!("the key {key:?} leaves the store")));
+            return Err(ObjectError::Other(format!(
+                "the key {key:?} leaves the store"
+            )));
         }
         Ok(PathBuf::from(format!("{}{key}", self.bucket)))
     }
@@ -49,9 +55,15 @@ impl File {
     fn explain(&self, key: &str, error: &std::io::Error) -> ObjectError {
         let what = || format!("{}{key}: {error}", self.bucket);
         match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => ObjectError::NotFound(key.into()),
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ObjectError::Denied(what()),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ObjectError::NoSpace(what()),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => {
+                ObjectError::NotFound(key.into())
+            }
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                ObjectError::Denied(what())
+            }
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                ObjectError::NoSpace(what())
+            }
             std::io::ErrorKind::StaleNetworkFileHandle => ObjectError::Unreachable(what()),
             _ => ObjectError::Other(what()),
         }
@@ -65,12 +77,17 @@ impl ObjectStore for File {
     }
 
     fn traits(&self) -> Traits {
-        Traits { cheap_ranges: true, keeps_checksum: false }
+        Traits {
+            cheap_ranges: true,
+            keeps_checksum: false,
+        }
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object> {
         let path = self.path(key)?;
-        self.run(key, move || io::read(&path, range)).await.map(Object::from)
+        self.run(key, move || io::read(&path, range))
+            .await
+            .map(Object::from)
     }
 
     async fn put(&self, key: &str, object: Object) -> Result<()> {
@@ -103,7 +120,8 @@ impl ObjectStore for File {
 
     async fn create(&self) -> Result<()> {
         let directory = self.path("")?;
-        self.run("", move || std::fs::create_dir_all(directory)).await
+        self.run("", move || std::fs::create_dir_all(directory))
+            .await
     }
 
     fn reload(&self, _: &Credentials) -> Result<(), OpenError> {

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits, store::clip};
+use crate::{
+    Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+    store::clip,
+};
 
 /// A store that ends with the process.
 #[derive(Debug, Default)]
@@ -32,18 +35,28 @@ impl ObjectStore for Memory {
     }
 
     fn traits(&self) -> Traits {
-        Traits { cheap_ranges: true, keeps_checksum: true }
+        Traits {
+            cheap_ranges: true,
+            keeps_checksum: true,
+        }
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object> {
         let objects = self.objects.read();
-        let (bytes, crc32c) = objects.get(key).ok_or_else(|| ObjectError::NotFound(key.into()))?;
-        Ok(Object { parts: vec![bytes.slice(clip(range, bytes.len()))], crc32c: *crc32c })
+        let (bytes, crc32c) = objects
+            .get(key)
+            .ok_or_else(|| ObjectError::NotFound(key.into()))?;
+        Ok(Object {
+            parts: vec![bytes.slice(clip(range, bytes.len()))],
+            crc32c: *crc32c,
+        })
     }
 
     async fn put(&self, key: &str, object: Object) -> Result<()> {
         let crc32c = object.crc32c;
-        self.objects.write().insert(key.into(), (object.into_bytes(), crc32c));
+        self.objects
+            .write()
+            .insert(key.into(), (object.into_bytes(), crc32c));
         Ok(())
     }
 
@@ -54,14 +67,22 @@ impl ObjectStore for Memory {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let objects = self.objects.read();
-        let (bytes, _) = objects.get(key).ok_or_else(|| ObjectError::NotFound(key.into()))?;
-        Ok(ObjectMeta { key: key.into(), size: bytes.len() as u64, modified: None })
+        let (bytes, _) = objects
+            .get(key)
+            .ok_or_else(|| ObjectError::NotFound(key.into()))?;
+        Ok(ObjectMeta {
+            key: key.into(),
+            size: bytes.len() as u64,
+            modified: None,
+        })
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Page> {
         let objects = self.objects.read();
         let from = after.max(prefix).to_owned();
-        let matching = objects.range(from..).filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
+        let matching = objects
+            .range(from..)
+            .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
         let meta = |(key, (bytes, _)): (&String, &(Bytes, _))| ObjectMeta {
             key: key.clone(),
             size: bytes.len() as u64,

@@ -16,7 +16,10 @@ pub struct Prefixed {
 impl Prefixed {
     /// The part of `inner` below `prefix`, which should end with `/`.
     pub fn new(inner: Arc<dyn ObjectStore>, prefix: impl Into<String>) -> Self {
-        Self { inner, prefix: prefix.into() }
+        Self {
+            inner,
+            prefix: prefix.into(),
+        }
     }
 
     fn key(&self, key: &str) -> String {
@@ -60,10 +63,21 @@ impl ObjectStore for Prefixed {
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Page> {
-        let after = if after.is_empty() { String::new() } else { self.key(after) };
+        let after = if after.is_empty() {
+            String::new()
+        } else {
+            self.key(after)
+        };
         let page = self.inner.list(&self.key(prefix), &after, limit).await?;
-        let objects = page.objects.into_iter().map(|meta| self.strip_meta(meta)).collect();
-        Ok(Page { objects, next: page.next.map(|next| self.strip(&next)) })
+        let objects = page
+            .objects
+            .into_iter()
+            .map(|meta| self.strip_meta(meta))
+            .collect();
+        Ok(Page {
+            objects,
+            next: page.next.map(|next| self.strip(&next)),
+        })
     }
 
     async fn create(&self) -> Result<()> {

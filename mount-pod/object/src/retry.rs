@@ -13,7 +13,9 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use crate::{
+    Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+};
 
 /// How often and how long a request is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,9 @@ impl RetryPolicy {
     /// The pause after failure number `failures` (from 1 on): half of it is chance, so
     /// that clients that failed together do not come back together.
     fn pause(&self, failures: u32, chance: f64) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(20));
+        let doubled = self
+            .first_pause
+            .saturating_mul(1 << failures.saturating_sub(1).min(20));
         doubled.min(self.longest_pause).mul_f64(0.5 + chance / 2.0)
     }
 }
@@ -61,21 +65,35 @@ pub struct Retrying {
 impl Retrying {
     /// `inner`, retried as `policy` says.
     pub fn new(inner: Arc<dyn ObjectStore>, policy: RetryPolicy) -> Self {
-        Self { inner, policy, proven: AtomicBool::new(false) }
+        Self {
+            inner,
+            policy,
+            proven: AtomicBool::new(false),
+        }
     }
 
-    async fn patiently<T, F: Future<Output = Result<T>>>(&self, what: &str, attempt: impl Fn() -> F) -> Result<T> {
+    async fn patiently<T, F: Future<Output = Result<T>>>(
+        &self,
+        what: &str,
+        attempt: impl Fn() -> F,
+    ) -> Result<T> {
         let until = Instant::now() + self.policy.deadline;
         let mut failures = 0;
         loop {
-            let late = ObjectError::TimedOut { what: what.into(), millis: self.policy.deadline.as_millis() as u64 };
+            let late = ObjectError::TimedOut {
+                what: what.into(),
+                millis: self.policy.deadline.as_millis() as u64,
+            };
             let error = match timeout_at(until, attempt()).await.unwrap_or(Err(late)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             failures += 1;
             let pause = self.policy.pause(failures, rand::random());
-            if !self.may_pass(&error) || failures >= self.policy.attempts || Instant::now() + pause >= until {
+            if !self.may_pass(&error)
+                || failures >= self.policy.attempts
+                || Instant::now() + pause >= until
+            {
                 return Err(error);
             }
             tracing::debug!(what, failures, %error, "a request to the store failed and is sent again");
@@ -84,7 +102,8 @@ impl Retrying {
     }
 
     fn may_pass(&self, error: &ObjectError) -> bool {
-        let rotating = matches!(error, ObjectError::Denied(_)) && self.proven.load(Ordering::Relaxed);
+        let rotating =
+            matches!(error, ObjectError::Denied(_)) && self.proven.load(Ordering::Relaxed);
         error.is_temporary() || rotating
     }
 
@@ -105,11 +124,15 @@ impl ObjectStore for Retrying {
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object> {
-        self.patiently("get", || self.inner.get(key, range.clone())).await.map(|object| self.proven(object))
+        self.patiently("get", || self.inner.get(key, range.clone()))
+            .await
+            .map(|object| self.proven(object))
     }
 
     async fn put(&self, key: &str, object: Object) -> Result<()> {
-        self.patiently("put", || self.inner.put(key, object.clone())).await.map(|()| self.proven(()))
+        self.patiently("put", || self.inner.put(key, object.clone()))
+            .await
+            .map(|()| self.proven(()))
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -121,7 +144,8 @@ impl ObjectStore for Retrying {
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Page> {
-        self.patiently("list", || self.inner.list(prefix, after, limit)).await
+        self.patiently("list", || self.inner.list(prefix, after, limit))
+            .await
     }
 
     async fn create(&self) -> Result<()> {

@@ -12,7 +12,9 @@ use futures_util::TryStreamExt;
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator, services};
 use parking_lot::RwLock;
 
-use crate::{Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits};
+use crate::{
+    Credentials, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Result, Traits,
+};
 
 pub use bucket::{Bucket, Family};
 
@@ -31,12 +33,22 @@ pub struct S3 {
 
 impl S3 {
     /// Opens a bucket; sends nothing yet.
-    pub fn open(bucket: Bucket, storage_class: &str, credentials: &Credentials) -> Result<Self, OpenError> {
+    pub fn open(
+        bucket: Bucket,
+        storage_class: &str,
+        credentials: &Credentials,
+    ) -> Result<Self, OpenError> {
         let transport = http::transport(&bucket)?;
         let operator = operator(&bucket, storage_class, &transport, credentials)?;
         let operator = RwLock::new(Arc::new(operator));
         let credentials = RwLock::new(credentials.clone());
-        Ok(Self { bucket, storage_class: storage_class.into(), transport, operator, credentials })
+        Ok(Self {
+            bucket,
+            storage_class: storage_class.into(),
+            transport,
+            operator,
+            credentials,
+        })
     }
 
     fn operator(&self) -> Arc<Operator> {
@@ -90,7 +102,10 @@ fn operator(
     transport: &HttpTransporter,
     credentials: &Credentials,
 ) -> Result<Operator, OpenError> {
-    let mut builder = services::S3::default().bucket(&bucket.name).endpoint(&bucket.endpoint).region(&bucket.region);
+    let mut builder = services::S3::default()
+        .bucket(&bucket.name)
+        .endpoint(&bucket.endpoint)
+        .region(&bucket.region);
     if bucket.virtual_host {
         builder = builder.enable_virtual_host_style();
     }
@@ -105,23 +120,42 @@ fn operator(
 /// Without an access key the environment's and the machine's roles are asked, as
 /// the AWS tools do; `anonymous` sends no signature.
 fn with_credentials(builder: services::S3, credentials: &Credentials) -> services::S3 {
-    let Credentials { access_key, secret_key, session_token } = credentials;
+    let Credentials {
+        access_key,
+        secret_key,
+        session_token,
+    } = credentials;
     let token = |builder: services::S3, token: &Secret| {
-        if token.is_empty() { builder } else { builder.session_token(token.expose()) }
+        if token.is_empty() {
+            builder
+        } else {
+            builder.session_token(token.expose())
+        }
     };
     match access_key.as_str() {
         "" => builder,
         "anonymous" => builder.disable_config_load().skip_signature(),
         key => {
             let builder = builder.disable_config_load().disable_ec2_metadata();
-            token(builder.access_key_id(key).secret_access_key(secret_key.expose()), session_token)
+            token(
+                builder
+                    .access_key_id(key)
+                    .secret_access_key(secret_key.expose()),
+                session_token,
+            )
         }
     }
 }
 
 fn describe(key: String, meta: &opendal::Metadata) -> ObjectMeta {
-    let modified = meta.last_modified().map(|time| time.into_inner().as_second());
-    ObjectMeta { key, size: meta.content_length(), modified }
+    let modified = meta
+        .last_modified()
+        .map(|time| time.into_inner().as_second());
+    ObjectMeta {
+        key,
+        size: meta.content_length(),
+        modified,
+    }
 }
 
 #[async_trait]
@@ -131,7 +165,10 @@ impl ObjectStore for S3 {
     }
 
     fn traits(&self) -> Traits {
-        Traits { cheap_ranges: true, keeps_checksum: self.bucket.checksums }
+        Traits {
+            cheap_ranges: true,
+            keeps_checksum: self.bucket.checksums,
+        }
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object> {
@@ -143,19 +180,31 @@ impl ObjectStore for S3 {
                 None => reader.read(..).await?,
             };
             let of = |meta: &opendal::Metadata| meta.user_metadata()?.get(CHECKSUM)?.parse().ok();
-            Ok(Object { parts: buffer.collect(), crc32c: reader.metadata().and_then(of) })
+            Ok(Object {
+                parts: buffer.collect(),
+                crc32c: reader.metadata().and_then(of),
+            })
         };
         match read.await {
-            Err(error) if opendal::Error::kind(&error) == ErrorKind::RangeNotSatisfied => Ok(Object::default()),
+            Err(error) if opendal::Error::kind(&error) == ErrorKind::RangeNotSatisfied => {
+                Ok(Object::default())
+            }
             other => other.map_err(|error| self.explain(key, &error)),
         }
     }
 
     async fn put(&self, key: &str, object: Object) -> Result<()> {
-        let checksum = object.crc32c.map(|crc32c| (CHECKSUM.to_owned(), crc32c.to_string()));
+        let checksum = object
+            .crc32c
+            .map(|crc32c| (CHECKSUM.to_owned(), crc32c.to_string()));
         let operator = self.operator();
-        let write = operator.write_with(key, Buffer::from(object.parts)).user_metadata(checksum);
-        write.await.map(drop).map_err(|error| self.explain(key, &error))
+        let write = operator
+            .write_with(key, Buffer::from(object.parts))
+            .user_metadata(checksum);
+        write
+            .await
+            .map(drop)
+            .map_err(|error| self.explain(key, &error))
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -166,15 +215,26 @@ impl ObjectStore for S3 {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        let meta = self.operator().stat(key).await.map_err(|error| self.explain(key, &error))?;
+        let meta = self
+            .operator()
+            .stat(key)
+            .await
+            .map_err(|error| self.explain(key, &error))?;
         Ok(describe(key.into(), &meta))
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Page> {
         let operator = self.operator();
         let read = async {
-            let lister = operator.lister_with(prefix).recursive(true).limit(limit.min(1000));
-            let mut lister = if after.is_empty() { lister.await? } else { lister.start_after(after).await? };
+            let lister = operator
+                .lister_with(prefix)
+                .recursive(true)
+                .limit(limit.min(1000));
+            let mut lister = if after.is_empty() {
+                lister.await?
+            } else {
+                lister.start_after(after).await?
+            };
             let mut objects = Vec::new();
             while objects.len() < limit
                 && let Some(entry) = lister.try_next().await?
@@ -185,7 +245,8 @@ impl ObjectStore for S3 {
             }
             Ok(Page::cut(objects, limit))
         };
-        read.await.map_err(|error: opendal::Error| self.explain(prefix, &error))
+        read.await
+            .map_err(|error: opendal::Error| self.explain(prefix, &error))
     }
 
     async fn create(&self) -> Result<()> {
@@ -194,7 +255,12 @@ impl ObjectStore for S3 {
     }
 
     fn reload(&self, credentials: &Credentials) -> Result<(), OpenError> {
-        let fresh = operator(&self.bucket, &self.storage_class, &self.transport, credentials)?;
+        let fresh = operator(
+            &self.bucket,
+            &self.storage_class,
+            &self.transport,
+            credentials,
+        )?;
         *self.operator.write() = Arc::new(fresh);
         *self.credentials.write() = credentials.clone();
         Ok(())

@@ -26,13 +26,19 @@ impl Sharded {
 
 /// 32-bit FNV-1a, by which JuiceFS chooses.
 fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[async_trait]
 impl ObjectStore for Sharded {
     fn describe(&self) -> String {
-        format!("{} shards from {} on", self.shards.len(), self.of("").describe())
+        format!(
+            "{} shards from {} on",
+            self.shards.len(),
+            self.of("").describe()
+        )
     }
 
     fn traits(&self) -> Traits {
@@ -58,7 +64,12 @@ impl ObjectStore for Sharded {
     /// Each shard gives a page; of the merged ones only the first `limit` are sure to
     /// be without gaps.
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Page> {
-        let pages = try_join_all(self.shards.iter().map(|shard| shard.list(prefix, after, limit))).await?;
+        let pages = try_join_all(
+            self.shards
+                .iter()
+                .map(|shard| shard.list(prefix, after, limit)),
+        )
+        .await?;
         let more = pages.iter().any(|page| page.next.is_some());
         let mut objects: Vec<_> = pages.into_iter().flat_map(|page| page.objects).collect();
         objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
@@ -69,11 +80,15 @@ impl ObjectStore for Sharded {
     }
 
     async fn create(&self) -> Result<()> {
-        try_join_all(self.shards.iter().map(|shard| shard.create())).await.map(drop)
+        try_join_all(self.shards.iter().map(|shard| shard.create()))
+            .await
+            .map(drop)
     }
 
     fn reload(&self, credentials: &Credentials) -> Result<(), OpenError> {
-        self.shards.iter().try_for_each(|shard| shard.reload(credentials))
+        self.shards
+            .iter()
+            .try_for_each(|shard| shard.reload(credentials))
     }
 }
 

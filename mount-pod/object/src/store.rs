@@ -92,7 +92,10 @@ pub fn slice_parts(parts: &[Bytes], range: Range<usize>) -> Vec<Bytes> {
 
 impl From<Vec<Bytes>> for Object {
     fn from(parts: Vec<Bytes>) -> Self {
-        Self { parts, crc32c: None }
+        Self {
+            parts,
+            crc32c: None,
+        }
     }
 }
 

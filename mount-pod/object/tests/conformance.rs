@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carafe_object::{
-    Checksummed, Compressed, Credentials, File, Memory, ObjectError, ObjectStore, Prefixed, Sharded, check, is_empty,
-    read_uuid,
+    Checksummed, Compressed, Credentials, File, Memory, ObjectError, ObjectStore, Prefixed,
+    Sharded, check, is_empty, read_uuid,
     s3::{Bucket, Family, S3},
     write_uuid,
 };
@@ -29,7 +29,10 @@ async fn read(store: &Store, key: &str) -> Bytes {
 
 async fn objects_come_back(store: &Store) {
     for size in [0usize, 1, 4096, 5 << 20] {
-        let bytes: Bytes = (0..size).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
+        let bytes: Bytes = (0..size)
+            .map(|at| (at % 251) as u8)
+            .collect::<Vec<_>>()
+            .into();
         let key = format!("chunks/0/0/1_0_{size}");
         store.put(&key, bytes.clone().into()).await.unwrap();
         assert_eq!(read(store, &key).await, bytes, "{size} bytes");
@@ -44,11 +47,24 @@ async fn objects_come_back(store: &Store) {
 
 async fn parts_are_joined_and_ranges_cut(store: &Store) {
     let key = "chunks/0/0/2_0_10";
-    let parts = vec![Bytes::from_static(b"0123"), Bytes::new(), Bytes::from_static(b"456789")];
+    let parts = vec![
+        Bytes::from_static(b"0123"),
+        Bytes::new(),
+        Bytes::from_static(b"456789"),
+    ];
     store.put(key, parts.into()).await.unwrap();
     assert_eq!(read(store, key).await, "0123456789");
-    for (range, expected) in [(0..10, "0123456789"), (2..5, "234"), (9..10, "9"), (30..31, "")] {
-        let found = store.get(key, Some(range.clone())).await.unwrap().into_bytes();
+    for (range, expected) in [
+        (0..10, "0123456789"),
+        (2..5, "234"),
+        (9..10, "9"),
+        (30..31, ""),
+    ] {
+        let found = store
+            .get(key, Some(range.clone()))
+            .await
+            .unwrap()
+            .into_bytes();
         assert_eq!(found, expected, "{range:?}");
     }
     store.delete(key).await.unwrap();
@@ -56,9 +72,18 @@ async fn parts_are_joined_and_ranges_cut(store: &Store) {
 
 async fn missing_objects_are_said_to_be(store: &Store) {
     let key = "chunks/0/0/3_0_5";
-    assert!(matches!(store.get(key, None).await, Err(ObjectError::NotFound(_))));
-    assert!(matches!(store.get(key, Some(0..2)).await, Err(ObjectError::NotFound(_))));
-    assert!(matches!(store.head(key).await, Err(ObjectError::NotFound(_))));
+    assert!(matches!(
+        store.get(key, None).await,
+        Err(ObjectError::NotFound(_))
+    ));
+    assert!(matches!(
+        store.get(key, Some(0..2)).await,
+        Err(ObjectError::NotFound(_))
+    ));
+    assert!(matches!(
+        store.head(key).await,
+        Err(ObjectError::NotFound(_))
+    ));
     store.delete(key).await.unwrap();
 }
 
@@ -66,15 +91,30 @@ async fn listings_are_in_order_and_paged(store: &Store) {
     let mut keys: Vec<_> = (0..25).map(|n| format!("list/{}/{n}_0_1", n % 3)).collect();
     keys.extend(["list/1-", "list-", "lis", "list/10/a", "list/\u{e4} b+c%"].map(String::from));
     for key in &keys {
-        store.put(key, Bytes::from_static(b"x").into()).await.unwrap();
+        store
+            .put(key, Bytes::from_static(b"x").into())
+            .await
+            .unwrap();
     }
     keys.retain(|key| key.starts_with("list/"));
     keys.sort_unstable();
     for limit in [1, 4, 1000] {
-        assert_eq!(listed(store, "list/", limit).await, keys, "{limit} at a time");
+        assert_eq!(
+            listed(store, "list/", limit).await,
+            keys,
+            "{limit} at a time"
+        );
     }
-    let ones: Vec<_> = keys.iter().filter(|key| key.starts_with("list/1")).cloned().collect();
-    assert_eq!(listed(store, "list/1", 3).await, ones, "a prefix that ends within a name");
+    let ones: Vec<_> = keys
+        .iter()
+        .filter(|key| key.starts_with("list/1"))
+        .cloned()
+        .collect();
+    assert_eq!(
+        listed(store, "list/1", 3).await,
+        ones,
+        "a prefix that ends within a name"
+    );
     assert_eq!(listed(store, "nowhere/", 3).await, [""; 0]);
     for key in listed(store, "lis", 1000).await {
         store.delete(&key).await.unwrap();
@@ -113,19 +153,33 @@ async fn memory() {
 async fn file() {
     let dir = tempfile::tempdir().unwrap();
     let bucket = format!("{}/not/there/yet/", dir.path().display());
-    conform(Arc::new(Prefixed::new(Arc::new(File::new(&bucket)), "volume/"))).await;
+    conform(Arc::new(Prefixed::new(
+        Arc::new(File::new(&bucket)),
+        "volume/",
+    )))
+    .await;
 }
 
 #[tokio::test]
 async fn prefixed_and_sharded() {
-    let shards = (0..3).map(|_| Arc::new(Memory::default()) as Store).collect();
-    conform(Arc::new(Prefixed::new(Arc::new(Sharded::new(shards)), "volume/"))).await;
+    let shards = (0..3)
+        .map(|_| Arc::new(Memory::default()) as Store)
+        .collect();
+    conform(Arc::new(Prefixed::new(
+        Arc::new(Sharded::new(shards)),
+        "volume/",
+    )))
+    .await;
 }
 
 #[tokio::test]
 async fn compressed() {
     for algorithm in [Compression::Lz4, Compression::Zstd] {
-        conform(Arc::new(Compressed::new(Arc::new(Memory::default()), algorithm))).await;
+        conform(Arc::new(Compressed::new(
+            Arc::new(Memory::default()),
+            algorithm,
+        )))
+        .await;
     }
 }
 
@@ -139,13 +193,22 @@ fn credentials(secret: &str) -> Credentials {
 
 fn s3(server: &Server, bucket: &str, secret: &str) -> S3 {
     let bucket = format!("{}/{bucket}", server.endpoint());
-    S3::open(Bucket::parse(Family::Amazon, &bucket, |_| None).unwrap(), "", &credentials(secret)).unwrap()
+    S3::open(
+        Bucket::parse(Family::Amazon, &bucket, |_| None).unwrap(),
+        "",
+        &credentials(secret),
+    )
+    .unwrap()
 }
 
 #[tokio::test]
 async fn s3_server() {
     let server = Server::start("data");
-    let store = Arc::new(Checksummed::new(Arc::new(s3(&server, "data", Server::SECRET_KEY))));
+    let store = Arc::new(Checksummed::new(Arc::new(s3(
+        &server,
+        "data",
+        Server::SECRET_KEY,
+    ))));
     conform(Arc::new(Prefixed::new(store, "volume/"))).await;
 }
 
@@ -157,7 +220,10 @@ async fn s3_says_what_is_wrong() {
     assert!(matches!(error, ObjectError::Denied(_)), "{error}");
     assert!(!error.to_string().contains("hunter2"), "{error}");
     let no_bucket: Store = Arc::new(s3(&server, "nowhere", Server::SECRET_KEY));
-    let error = no_bucket.put("a", Bytes::from_static(b"x").into()).await.unwrap_err();
+    let error = no_bucket
+        .put("a", Bytes::from_static(b"x").into())
+        .await
+        .unwrap_err();
     assert!(matches!(error, ObjectError::NoBucket(_)), "{error}");
     let error = no_bucket.get("a", None).await.unwrap_err();
     assert!(matches!(error, ObjectError::NoBucket(_)), "{error}");
@@ -188,7 +254,13 @@ async fn credentials_are_exchanged_while_it_runs() {
 async fn damage_is_noticed() {
     let memory = Arc::new(Memory::default());
     let store: Store = Arc::new(Checksummed::new(Arc::<Memory>::clone(&memory)));
-    store.put("a", Bytes::from_static(b"precious").into()).await.unwrap();
+    store
+        .put("a", Bytes::from_static(b"precious").into())
+        .await
+        .unwrap();
     memory.damage("a", |bytes| bytes[3] ^= 1);
-    assert!(matches!(store.get("a", None).await, Err(ObjectError::Corrupt { .. })));
+    assert!(matches!(
+        store.get("a", None).await,
+        Err(ObjectError::Corrupt { .. })
+    ));
 }

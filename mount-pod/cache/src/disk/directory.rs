@@ -70,14 +70,20 @@ impl Shared {
 
     pub(super) fn evict(&self) -> Option<Removed> {
         let removed = self.index.lock().evict();
-        self.counters.evictions.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+        self.counters
+            .evictions
+            .fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
         removed
     }
 
     /// A slot for a block that is not there yet.
     pub(super) fn claim_slot(&self, block: u64, size: u32) -> Option<u32> {
         let mut index = self.index.lock();
-        if index.find(block, size).is_some() { None } else { Some(index.take_slot()) }
+        if index.find(block, size).is_some() {
+            None
+        } else {
+            Some(index.take_slot())
+        }
     }
 
     /// Enters the block that `slot` was filled with, or frees the slot.
@@ -95,17 +101,23 @@ impl Shared {
 
     pub(super) fn take_queued(&self, key: BlockKey) -> Option<Vec<Bytes>> {
         let taken = self.queue.lock().remove(&key)?;
-        self.counters.queued_bytes.fetch_sub(u64::from(key.size), Ordering::Relaxed);
+        self.counters
+            .queued_bytes
+            .fetch_sub(u64::from(key.size), Ordering::Relaxed);
         Some(taken)
     }
 
     fn enqueue(&self, key: BlockKey, parts: &[Bytes], most: u64) -> bool {
         let size = u64::from(key.size);
         let mut queue = self.queue.lock();
-        if queue.contains_key(&key) || self.counters.queued_bytes.load(Ordering::Relaxed) + size > most {
+        if queue.contains_key(&key)
+            || self.counters.queued_bytes.load(Ordering::Relaxed) + size > most
+        {
             return false;
         }
-        self.counters.queued_bytes.fetch_add(size, Ordering::Relaxed);
+        self.counters
+            .queued_bytes
+            .fetch_add(size, Ordering::Relaxed);
         queue.insert(key, parts.to_vec());
         true
     }
@@ -125,7 +137,10 @@ impl Shared {
         };
         let checksums = match sums {
             Some(sums) => sums,
-            None => match self.read_sums(Arc::clone(records), slot, units.clone()).await {
+            None => match self
+                .read_sums(Arc::clone(records), slot, units.clone())
+                .await
+            {
                 Ok(sums) => sums,
                 Err(error) => return self.lost(key, &error),
             },
@@ -141,8 +156,15 @@ impl Shared {
         })
     }
 
-    async fn read_sums(&self, records: Arc<Records>, slot: u32, units: Range<u32>) -> io::Result<Box<[u32]>> {
-        spawn_blocking(move || records.sums(slot, units)).await.map_err(io::Error::other)?
+    async fn read_sums(
+        &self,
+        records: Arc<Records>,
+        slot: u32,
+        units: Range<u32>,
+    ) -> io::Result<Box<[u32]>> {
+        spawn_blocking(move || records.sums(slot, units))
+            .await
+            .map_err(io::Error::other)?
     }
 
     fn lost(&self, key: BlockKey, error: &io::Error) -> Option<FileBlock> {
@@ -165,7 +187,11 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn open(place: CacheDirectory, config: &DiskCacheConfig, capacity: u64) -> io::Result<Self> {
+    pub(super) fn open(
+        place: CacheDirectory,
+        config: &DiskCacheConfig,
+        capacity: u64,
+    ) -> io::Result<Self> {
         let root = Arc::new(place.below(&config.volume)?);
         let shared = Arc::new(Shared {
             name: place.name,
@@ -181,13 +207,22 @@ impl Directory {
         });
         let (jobs, received) = channel();
         let (theirs, floor) = (Arc::clone(&shared), config.free_floor);
-        let thread = thread::Builder::new().name("cache-writer".into()).spawn(move || run(&theirs, &received, floor))?;
-        Ok(Self { shared, jobs: Some(jobs), thread: Some(thread), queue_bytes: config.queue_bytes })
+        let thread = thread::Builder::new()
+            .name("cache-writer".into())
+            .spawn(move || run(&theirs, &received, floor))?;
+        Ok(Self {
+            shared,
+            jobs: Some(jobs),
+            thread: Some(thread),
+            queue_bytes: config.queue_bytes,
+        })
     }
 
     pub(super) fn weight_for(&self, slice: SliceId) -> u64 {
         let seed = self.shared.name.bytes().chain(slice.0.to_le_bytes());
-        seed.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        seed.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     pub(super) async fn get(&self, key: BlockKey, range: Range<u32>) -> Option<Cached> {
@@ -196,7 +231,11 @@ impl Directory {
             Some(parts) => Some(Cached::Bytes(slice(&parts, range))),
             None => shared.find(key, range).await.map(Cached::File),
         };
-        let counter = if found.is_some() { &shared.counters.hits } else { &shared.counters.misses };
+        let counter = if found.is_some() {
+            &shared.counters.hits
+        } else {
+            &shared.counters.misses
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         found
     }

@@ -32,7 +32,11 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(root: Arc<OwnedFd>, block_size: u32) -> Self {
-        Self { root, block_size, open: Cache::new(OPEN) }
+        Self {
+            root,
+            block_size,
+            open: Cache::new(OPEN),
+        }
     }
 
     /// Where block `index` starts in its slice's file.
@@ -63,7 +67,14 @@ impl Files {
 
     fn writer(&self, slice: SliceId) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = || openat(&self.root, path(slice), flags, Mode::from_bits_truncate(0o600));
+        let open = || {
+            openat(
+                &self.root,
+                path(slice),
+                flags,
+                Mode::from_bits_truncate(0o600),
+            )
+        };
         match open() {
             Err(Errno::NOENT) => {
                 ensure(&self.root, "data")?;
@@ -87,7 +98,12 @@ impl Files {
     /// Makes a hole where a block was; true if nothing is left of the file. A file
     /// system that knows no holes keeps the bytes until the file goes.
     fn punch(&self, slice: SliceId, index: u32) -> io::Result<bool> {
-        let file = openat(&self.root, path(slice), OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+        let file = openat(
+            &self.root,
+            path(slice),
+            OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?;
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         // The whole place: a short block is its slice's last, and its last page must go too.
         match fallocate(&file, hole, self.offset(index), u64::from(self.block_size)) {
@@ -114,10 +130,16 @@ impl Files {
 /// Removes a tree as far as it can; what stays is tried again at the next start.
 fn remove_tree(parent: &OwnedFd, name: &str) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let Ok(directory) = openat(parent, name, flags, Mode::empty()) else { return };
-    let Ok(entries) = rustix::fs::Dir::read_from(&directory) else { return };
+    let Ok(directory) = openat(parent, name, flags, Mode::empty()) else {
+        return;
+    };
+    let Ok(entries) = rustix::fs::Dir::read_from(&directory) else {
+        return;
+    };
     for entry in entries.flatten() {
-        let Ok(child) = entry.file_name().to_str() else { continue };
+        let Ok(child) = entry.file_name().to_str() else {
+            continue;
+        };
         if child != "." && child != ".." && unlinkat(&directory, child, AtFlags::empty()).is_err() {
             remove_tree(&directory, child);
         }

@@ -19,13 +19,17 @@ const MOST_USES: u8 = 3;
 /// A block as one number; `None` for one that no volume has (such a block is not
 /// cached). 0 is no block, since slice 0 is a hole.
 pub(super) fn pack(key: BlockKey) -> Option<u64> {
-    let fits = key.index < 1 << INDEX_BITS && key.slice.0 < 1 << (64 - INDEX_BITS) && !key.slice.is_hole();
+    let fits =
+        key.index < 1 << INDEX_BITS && key.slice.0 < 1 << (64 - INDEX_BITS) && !key.slice.is_hole();
     fits.then(|| key.slice.0 << INDEX_BITS | u64::from(key.index))
 }
 
 /// The slice and the index of a packed block.
 pub(super) fn unpack(block: u64) -> (SliceId, u32) {
-    (SliceId(block >> INDEX_BITS), (block & ((1 << INDEX_BITS) - 1)) as u32)
+    (
+        SliceId(block >> INDEX_BITS),
+        (block & ((1 << INDEX_BITS) - 1)) as u32,
+    )
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +59,11 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn with_room(slots: usize) -> Self {
-        Self { by_block: HashMap::with_capacity(slots), slots: Vec::with_capacity(slots), ..Self::default() }
+        Self {
+            by_block: HashMap::with_capacity(slots),
+            slots: Vec::with_capacity(slots),
+            ..Self::default()
+        }
     }
 
     /// Takes the next slot's record as it was read. A second record of a block is free.
@@ -66,7 +74,11 @@ impl Index {
             self.free.push(slot);
             return;
         }
-        self.slots.push(Slot { block: record.block, size: record.size, uses: 0 });
+        self.slots.push(Slot {
+            block: record.block,
+            size: record.size,
+            uses: 0,
+        });
         self.by_block.insert(record.block, slot);
         self.bytes += u64::from(record.size);
     }
@@ -108,7 +120,11 @@ impl Index {
 
     /// Enters a block whose slot is filled.
     pub(super) fn add(&mut self, slot: u32, block: u64, size: u32) {
-        self.slots[slot as usize] = Slot { block, size, uses: 0 };
+        self.slots[slot as usize] = Slot {
+            block,
+            size,
+            uses: 0,
+        };
         self.by_block.insert(block, slot);
         self.bytes += u64::from(size);
     }
@@ -127,7 +143,11 @@ impl Index {
             return None;
         }
         loop {
-            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            self.hand = if self.hand + 1 < self.slots.len() {
+                self.hand + 1
+            } else {
+                0
+            };
             let slot = &mut self.slots[self.hand];
             match (slot.block, slot.uses) {
                 (0, _) => {}
@@ -146,13 +166,20 @@ mod tests {
     use super::*;
 
     fn key(slice: u64, index: u32) -> BlockKey {
-        BlockKey { slice: SliceId(slice), index, size: 1 }
+        BlockKey {
+            slice: SliceId(slice),
+            index,
+            size: 1,
+        }
     }
 
     #[test]
     fn packing_is_exact_where_it_fits() {
         for (slice, index) in [(1, 0), (1, 1023), ((1 << 53) - 1, 2047)] {
-            assert_eq!(unpack(pack(key(slice, index)).unwrap()), (SliceId(slice), index));
+            assert_eq!(
+                unpack(pack(key(slice, index)).unwrap()),
+                (SliceId(slice), index)
+            );
         }
         assert_eq!(pack(key(0, 1)), None, "a hole");
         assert_eq!(pack(key(1 << 53, 0)), None, "no volume has as many slices");
@@ -186,7 +213,10 @@ mod tests {
         let begun = Instant::now();
         let mut index = Index::with_room(BLOCKS as usize);
         for block in 1..=BLOCKS {
-            index.load(Record { block: block << INDEX_BITS, size: 4 << 20 });
+            index.load(Record {
+                block: block << INDEX_BITS,
+                size: 4 << 20,
+            });
         }
         println!("loaded {BLOCKS} records in {:?}", begun.elapsed());
         let map = index.by_block.capacity() as u64 * 8 / 7 * (size_of::<(u64, u32)>() as u64 + 1);

@@ -16,14 +16,19 @@ pub struct CacheDirectory {
     pub(super) name: String,
 }
 
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::RDONLY);
+const DIRECTORY: OFlags = OFlags::DIRECTORY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::RDONLY);
 
 impl CacheDirectory {
     /// The directory at `path`, which is made if it is not there.
     pub fn at_path(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         let fd = open(path, DIRECTORY, Mode::empty())?;
-        Ok(Self { fd, name: path.display().to_string() })
+        Ok(Self {
+            fd,
+            name: path.display().to_string(),
+        })
     }
 
     /// The directory that `fd` is open on; `fd` itself is not kept. `name` stays the same over restarts: it says
@@ -31,18 +36,31 @@ impl CacheDirectory {
     pub fn at_descriptor(fd: impl AsFd, name: impl Into<String>) -> io::Result<Self> {
         // A descriptor made by open_tree(2) is only a place; reading needs a real one.
         let fd = openat(fd, ".", DIRECTORY, Mode::empty())?;
-        Ok(Self { fd, name: name.into() })
+        Ok(Self {
+            fd,
+            name: name.into(),
+        })
     }
 
     /// The directory `name` below this one, made if it is not there.
     pub(super) fn below(&self, name: &str) -> io::Result<OwnedFd> {
         ensure(&self.fd, name)?;
-        Ok(openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?)
+        Ok(openat(
+            &self.fd,
+            name,
+            DIRECTORY | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?)
     }
 
     /// Whether this is the directory at `path` now.
     pub fn is_at(&self, path: &Path) -> bool {
-        let same = || Some((fstat(&self.fd).ok()?, statat(CWD, path, AtFlags::empty()).ok()?));
+        let same = || {
+            Some((
+                fstat(&self.fd).ok()?,
+                statat(CWD, path, AtFlags::empty()).ok()?,
+            ))
+        };
         same().is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 }

@@ -64,7 +64,11 @@ fn decode(bytes: &[u8; RECORD]) -> Option<(u64, u32, u32)> {
     if u32_at(28)? != crc(&bytes[..28]) {
         return None;
     }
-    Some((u64::from_le_bytes(*bytes.first_chunk()?), u32_at(8)?, u32_at(12)?))
+    Some((
+        u64::from_le_bytes(*bytes.first_chunk()?),
+        u32_at(8)?,
+        u32_at(12)?,
+    ))
 }
 
 fn crc(bytes: &[u8]) -> u32 {
@@ -96,7 +100,11 @@ impl Records {
             other => other?,
         }
         let sums = file(directory, "sums")?;
-        let records = Self { index, sums, sums_per_slot: u64::from(block_size.div_ceil(UNIT)) };
+        let records = Self {
+            index,
+            sums,
+            sums_per_slot: u64::from(block_size.div_ceil(UNIT)),
+        };
         let usable = records.check_header(block_size)?;
         Ok(Opened::Ours(records, usable))
     }
@@ -109,7 +117,8 @@ impl Records {
         }
         self.index.set_len(0)?;
         self.sums.set_len(0)?;
-        self.index.write_all_at(&encode(MAGIC, VERSION, block_size), 0)?;
+        self.index
+            .write_all_at(&encode(MAGIC, VERSION, block_size), 0)?;
         Ok(false)
     }
 
@@ -131,7 +140,11 @@ impl Records {
                     read => filled += read,
                 }
             }
-            buffer[..filled].as_chunks().0.iter().for_each(|record| take(Record::decode(record)));
+            buffer[..filled]
+                .as_chunks()
+                .0
+                .iter()
+                .for_each(|record| take(Record::decode(record)));
             if filled < buffer.len() {
                 return Ok(());
             }
@@ -139,7 +152,8 @@ impl Records {
     }
 
     pub(super) fn write(&self, slot: u32, record: Record) -> io::Result<()> {
-        self.index.write_all_at(&record.encode(), HEADER + u64::from(slot) * RECORD as u64)
+        self.index
+            .write_all_at(&record.encode(), HEADER + u64::from(slot) * RECORD as u64)
     }
 
     pub(super) fn write_sums(&self, slot: u32, sums: &[u32]) -> io::Result<()> {
@@ -149,10 +163,19 @@ impl Records {
 
     /// The sums of units `units` of a slot's block; `None` if it would have to wait for
     /// the disk.
-    pub(super) fn sums_if_cached(&self, slot: u32, units: Range<u32>) -> io::Result<Option<Box<[u32]>>> {
+    pub(super) fn sums_if_cached(
+        &self,
+        slot: u32,
+        units: Range<u32>,
+    ) -> io::Result<Option<Box<[u32]>>> {
         let mut bytes = vec![0; units.len() * 4];
         let into = &mut [IoSliceMut::new(&mut bytes)];
-        match preadv2(&self.sums, into, self.sums_at(slot, units.start), ReadWriteFlags::NOWAIT) {
+        match preadv2(
+            &self.sums,
+            into,
+            self.sums_at(slot, units.start),
+            ReadWriteFlags::NOWAIT,
+        ) {
             Ok(read) if read == bytes.len() => Ok(Some(numbers(&bytes))),
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP) => Ok(None),
             Err(error) => Err(error.into()),
@@ -162,7 +185,8 @@ impl Records {
     /// The same, however long it takes.
     pub(super) fn sums(&self, slot: u32, units: Range<u32>) -> io::Result<Box<[u32]>> {
         let mut bytes = vec![0; units.len() * 4];
-        self.sums.read_exact_at(&mut bytes, self.sums_at(slot, units.start))?;
+        self.sums
+            .read_exact_at(&mut bytes, self.sums_at(slot, units.start))?;
         Ok(numbers(&bytes))
     }
 
@@ -172,7 +196,12 @@ impl Records {
 }
 
 fn numbers(bytes: &[u8]) -> Box<[u32]> {
-    bytes.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|four| u32::from_le_bytes(*four))
+        .collect()
 }
 
 fn file(directory: &OwnedFd, name: &str) -> io::Result<File> {

@@ -47,7 +47,12 @@ pub(super) fn run(shared: &Arc<Shared>, jobs: &Receiver<Job>, floor: f64) {
         Ok(None) => return,
         Err(error) => return give_up(shared, jobs, &error),
     };
-    let mut writer = Writer { shared: Arc::clone(shared), records, floor: Floor::new(floor), failures: 0 };
+    let mut writer = Writer {
+        shared: Arc::clone(shared),
+        records,
+        floor: Floor::new(floor),
+        failures: 0,
+    };
     while let Ok(job) = jobs.recv() {
         writer.work(job);
     }
@@ -132,24 +137,39 @@ impl Writer {
     }
 
     fn write(&mut self, key: BlockKey) -> io::Result<()> {
-        let Some(parts) = self.shared.queued(key) else { return Ok(()) };
-        let written = self.make_room(u64::from(key.size)).and_then(|()| self.store(key, &parts));
+        let Some(parts) = self.shared.queued(key) else {
+            return Ok(());
+        };
+        let written = self
+            .make_room(u64::from(key.size))
+            .and_then(|()| self.store(key, &parts));
         self.shared.take_queued(key);
         written
     }
 
     fn store(&self, key: BlockKey, parts: &[Bytes]) -> io::Result<()> {
-        let Some(block) = pack(key) else { return Ok(()) };
-        let Some(slot) = self.shared.claim_slot(block, key.size) else { return Ok(()) };
+        let Some(block) = pack(key) else {
+            return Ok(());
+        };
+        let Some(slot) = self.shared.claim_slot(block, key.size) else {
+            return Ok(());
+        };
         let stored = self.fill(slot, block, key, parts);
-        self.shared.settle_slot(slot, stored.is_ok().then_some((block, key.size)));
+        self.shared
+            .settle_slot(slot, stored.is_ok().then_some((block, key.size)));
         stored
     }
 
     fn fill(&self, slot: u32, block: u64, key: BlockKey, parts: &[Bytes]) -> io::Result<()> {
         self.shared.files.write(key.slice, key.index, parts)?;
         self.records.write_sums(slot, &checksums(parts))?;
-        self.records.write(slot, Record { block, size: key.size })
+        self.records.write(
+            slot,
+            Record {
+                block,
+                size: key.size,
+            },
+        )
     }
 
     fn make_room(&mut self, more: u64) -> io::Result<()> {
@@ -158,7 +178,9 @@ impl Writer {
         self.evict(for_floor.max(for_capacity))?;
         while self.shared.blocks() >= self.shared.most_blocks && self.evict_one()?.is_some() {}
         if for_floor > 0 && self.shared.blocks() == 0 {
-            return Err(io::Error::other("the disk is fuller than the free-space floor allows"));
+            return Err(io::Error::other(
+                "the disk is fuller than the free-space floor allows",
+            ));
         }
         Ok(())
     }
@@ -175,7 +197,9 @@ impl Writer {
     }
 
     fn evict_one(&self) -> io::Result<Option<u32>> {
-        let Some(removed) = self.shared.evict() else { return Ok(None) };
+        let Some(removed) = self.shared.evict() else {
+            return Ok(None);
+        };
         self.free(removed)?;
         Ok(Some(removed.size))
     }

@@ -35,7 +35,9 @@ pub(super) fn read(path: &Path, range: Option<Range<u64>>) -> io::Result<Bytes> 
 /// Writes `parts` as a new file at `path`, replacing one that is there.
 pub(super) fn write(path: &Path, parts: &[Bytes]) -> io::Result<()> {
     let beside = temporary_name(path);
-    let written = create(&beside).and_then(|mut file| write_all(&mut file, parts)).and_then(|()| fs::rename(&beside, path));
+    let written = create(&beside)
+        .and_then(|mut file| write_all(&mut file, parts))
+        .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // What is left of it is of no use, and the first error is the one to tell.
         let _ = fs::remove_file(&beside);
@@ -45,8 +47,14 @@ pub(super) fn write(path: &Path, parts: &[Bytes]) -> io::Result<()> {
 
 /// As JuiceFS names them, so that its tools know what they are.
 fn temporary_name(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().chars().take(200).collect::<String>());
-    path.with_file_name(format!(".{}.tmp.{}", name.unwrap_or_default(), rand::random::<u32>()))
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().chars().take(200).collect::<String>());
+    path.with_file_name(format!(
+        ".{}.tmp.{}",
+        name.unwrap_or_default(),
+        rand::random::<u32>()
+    ))
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -64,7 +72,11 @@ fn write_all(file: &mut File, parts: &[Bytes]) -> io::Result<()> {
     if let [only] = parts {
         return file.write_all_at(only, 0);
     }
-    let mut slices: Vec<_> = parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
+    let mut slices: Vec<_> = parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| IoSlice::new(part))
+        .collect();
     let mut left = &mut slices[..];
     while !left.is_empty() {
         match file.write_vectored(left)? {

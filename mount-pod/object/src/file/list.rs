@@ -19,11 +19,21 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(bucket: &str, prefix: &str, after: &str, limit: usize) -> Self {
-        Self { bucket: bucket.into(), prefix: prefix.into(), after: after.into(), limit, found: Vec::new() }
+        Self {
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            after: after.into(),
+            limit,
+            found: Vec::new(),
+        }
     }
 
     pub(super) fn run(&mut self) -> io::Result<Vec<ObjectMeta>> {
-        let start = self.prefix.rfind('/').map_or("", |slash| &self.prefix[..=slash]).to_owned();
+        let start = self
+            .prefix
+            .rfind('/')
+            .map_or("", |slash| &self.prefix[..=slash])
+            .to_owned();
         self.directory(&start)?;
         Ok(std::mem::take(&mut self.found))
     }
@@ -72,7 +82,9 @@ impl Walk {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             let is_dir = entry.file_type()?.is_dir();
             if is_dir {
                 names.push((name + "/", true));
@@ -87,6 +99,13 @@ impl Walk {
 
 /// What a listing says about a file.
 pub(super) fn describe(key: String, meta: &Metadata) -> ObjectMeta {
-    let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    ObjectMeta { key, size: meta.len(), modified: since.map(|since| since.as_secs() as i64) }
+    let since = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    ObjectMeta {
+        key,
+        size: meta.len(),
+        modified: since.map(|since| since.as_secs() as i64),
+    }
 }

@@ -55,14 +55,27 @@ impl Bucket {
         let host = url.host_str().unwrap_or_default();
         let (name, host, region) = match bucket_in_path(family, &url) {
             Some(name) => (name, host.to_owned(), region_of(host)),
-            None if is_minio(family) => return Err(refuse(spelled, "it names no bucket: write http://host:9000/bucket")),
+            None if is_minio(family) => {
+                return Err(refuse(
+                    spelled,
+                    "it names no bucket: write http://host:9000/bucket",
+                ));
+            }
             None => split_host(host),
         };
-        let query = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned());
+        let query = |wanted: &str| {
+            url.query_pairs()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
+        };
         let is_set = |name: &str| query(name).is_some_and(|value| is_yes(&value));
-        let region = query("region").or(region).or_else(|| region_from(family, &environment));
+        let region = query("region")
+            .or(region)
+            .or_else(|| region_from(family, &environment));
         let virtual_host = environment("JFS_S3_VHOST_STYLE").is_some_and(|value| is_yes(&value));
-        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        let port = url
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
         Ok(Self {
             endpoint: format!("{}://{host}{port}", url.scheme()),
             name: name.to_owned(),
@@ -97,8 +110,14 @@ fn bucket_in_path(family: Family, url: &Url) -> Option<&str> {
 }
 
 fn region_from(family: Family, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let minio = if is_minio(family) { environment("MINIO_REGION") } else { None };
-    minio.or_else(|| environment("AWS_REGION")).or_else(|| environment("AWS_DEFAULT_REGION"))
+    let minio = if is_minio(family) {
+        environment("MINIO_REGION")
+    } else {
+        None
+    };
+    minio
+        .or_else(|| environment("AWS_REGION"))
+        .or_else(|| environment("AWS_DEFAULT_REGION"))
 }
 
 /// A bucket's spelling may carry a user and a password: they are not repeated.
@@ -108,7 +127,10 @@ fn refuse(spelled: &str, reason: &str) -> OpenError {
         Some((_, behind)) => behind,
         None => without_query,
     };
-    OpenError::Bucket { bucket: shown.into(), reason: reason.into() }
+    OpenError::Bucket {
+        bucket: shown.into(),
+        reason: reason.into(),
+    }
 }
 
 fn url(family: Family, spelled: &str) -> Result<Url, OpenError> {
@@ -121,14 +143,20 @@ fn url(family: Family, spelled: &str) -> Result<Url, OpenError> {
     };
     let url = Url::parse(&whole).map_err(|error| refuse(spelled, &error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(refuse(spelled, "write http[s]://host[:port]/bucket or https://bucket.host"));
+        return Err(refuse(
+            spelled,
+            "write http[s]://host[:port]/bucket or https://bucket.host",
+        ));
     }
     Ok(url)
 }
 
 /// Bucket, remaining host and region of a host that begins with the bucket.
 fn split_host(host: &str) -> (&str, String, Option<String>) {
-    if let Some((bucket, rest)) = host.split_once(".s3").filter(|_| host.contains(".amazonaws.com")) {
+    if let Some((bucket, rest)) = host
+        .split_once(".s3")
+        .filter(|_| host.contains(".amazonaws.com"))
+    {
         let host = format!("s3{rest}");
         let region = region_of(&host);
         return (bucket, host, region);
@@ -145,7 +173,10 @@ fn region_of(host: &str) -> Option<String> {
     if let Some(front) = front.strip_suffix(".vpce") {
         return front.rsplit('.').next().map(str::to_owned);
     }
-    let front = front.strip_prefix("s3").unwrap_or(front).trim_start_matches(['-', '.']);
+    let front = front
+        .strip_prefix("s3")
+        .unwrap_or(front)
+        .trim_start_matches(['-', '.']);
     let region = front.strip_prefix("dualstack.").unwrap_or(front);
     (!region.is_empty() && region != "external-1").then(|| region.to_owned())
 }
@@ -162,34 +193,117 @@ mod tests {
     #[test]
     fn every_spelling_is_read() {
         let table = [
-            ("http://127.0.0.1:9000/data", "http://127.0.0.1:9000", "data", "us-east-1", false),
-            ("http://minio.svc.cluster.local:9000/data/", "http://minio.svc.cluster.local:9000", "data", "us-east-1", false),
-            ("https://data.s3.eu-west-1.amazonaws.com", "https://s3.eu-west-1.amazonaws.com", "data", "eu-west-1", true),
-            ("https://s3.eu-west-1.amazonaws.com/data", "https://s3.eu-west-1.amazonaws.com", "data", "eu-west-1", true),
-            ("data.s3-eu-west-1.amazonaws.com", "https://s3-eu-west-1.amazonaws.com", "data", "eu-west-1", true),
-            ("https://data.s3.amazonaws.com", "https://s3.amazonaws.com", "data", "us-east-1", true),
-            ("https://data.s3.cn-north-1.amazonaws.com.cn", "https://s3.cn-north-1.amazonaws.com.cn", "data", "cn-north-1", true),
-            ("https://data.objects.example.com", "https://objects.example.com", "data", "us-east-1", false),
-            ("data.objects.example.com", "http://objects.example.com", "data", "us-east-1", false),
-            ("data", "https://s3.amazonaws.com", "data", "us-east-1", true),
+            (
+                "http://127.0.0.1:9000/data",
+                "http://127.0.0.1:9000",
+                "data",
+                "us-east-1",
+                false,
+            ),
+            (
+                "http://minio.svc.cluster.local:9000/data/",
+                "http://minio.svc.cluster.local:9000",
+                "data",
+                "us-east-1",
+                false,
+            ),
+            (
+                "https://data.s3.eu-west-1.amazonaws.com",
+                "https://s3.eu-west-1.amazonaws.com",
+                "data",
+                "eu-west-1",
+                true,
+            ),
+            (
+                "https://s3.eu-west-1.amazonaws.com/data",
+                "https://s3.eu-west-1.amazonaws.com",
+                "data",
+                "eu-west-1",
+                true,
+            ),
+            (
+                "data.s3-eu-west-1.amazonaws.com",
+                "https://s3-eu-west-1.amazonaws.com",
+                "data",
+                "eu-west-1",
+                true,
+            ),
+            (
+                "https://data.s3.amazonaws.com",
+                "https://s3.amazonaws.com",
+                "data",
+                "us-east-1",
+                true,
+            ),
+            (
+                "https://data.s3.cn-north-1.amazonaws.com.cn",
+                "https://s3.cn-north-1.amazonaws.com.cn",
+                "data",
+                "cn-north-1",
+                true,
+            ),
+            (
+                "https://data.objects.example.com",
+                "https://objects.example.com",
+                "data",
+                "us-east-1",
+                false,
+            ),
+            (
+                "data.objects.example.com",
+                "http://objects.example.com",
+                "data",
+                "us-east-1",
+                false,
+            ),
+            (
+                "data",
+                "https://s3.amazonaws.com",
+                "data",
+                "us-east-1",
+                true,
+            ),
         ];
         for (spelled, endpoint, name, region, virtual_host) in table {
             let bucket = parse(Family::Amazon, spelled);
-            let found = (bucket.endpoint.as_str(), bucket.name.as_str(), bucket.region.as_str(), bucket.virtual_host);
+            let found = (
+                bucket.endpoint.as_str(),
+                bucket.name.as_str(),
+                bucket.region.as_str(),
+                bucket.virtual_host,
+            );
             assert_eq!(found, (endpoint, name, region, virtual_host), "{spelled}");
         }
     }
 
     #[test]
     fn minio_has_its_bucket_in_the_path() {
-        let bucket = parse(Family::Minio, "127.0.0.1:9000/minio/data?region=here&disable-checksum=true");
-        assert_eq!((bucket.name.as_str(), bucket.region.as_str(), bucket.checksums), ("data", "here", false));
-        assert!(Bucket::parse(Family::Minio, "http://data.example.com", |_| None).is_err(), "no bucket in the path");
+        let bucket = parse(
+            Family::Minio,
+            "127.0.0.1:9000/minio/data?region=here&disable-checksum=true",
+        );
+        assert_eq!(
+            (
+                bucket.name.as_str(),
+                bucket.region.as_str(),
+                bucket.checksums
+            ),
+            ("data", "here", false)
+        );
+        assert!(
+            Bucket::parse(Family::Minio, "http://data.example.com", |_| None).is_err(),
+            "no bucket in the path"
+        );
     }
 
     #[test]
     fn a_refusal_repeats_no_secret() {
-        let refused = Bucket::parse(Family::Amazon, "ftp://user:hunter2@host/data?token=hunter2", |_| None).unwrap_err();
+        let refused = Bucket::parse(
+            Family::Amazon,
+            "ftp://user:hunter2@host/data?token=hunter2",
+            |_| None,
+        )
+        .unwrap_err();
         assert!(!refused.to_string().contains("hunter2"), "{refused}");
     }
 
@@ -201,6 +315,9 @@ mod tests {
             _ => None,
         };
         let bucket = Bucket::parse(Family::Amazon, "http://host:1/data", environment).unwrap();
-        assert_eq!((bucket.region.as_str(), bucket.virtual_host), ("mars-1", true));
+        assert_eq!(
+            (bucket.region.as_str(), bucket.virtual_host),
+            ("mars-1", true)
+        );
     }
 }

@@ -23,9 +23,19 @@ const IDLE: Duration = Duration::from_secs(50);
 pub(super) fn transport(bucket: &Bucket) -> Result<HttpTransporter, OpenError> {
     // Another part of the process may have chosen a provider before: theirs stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let builder = Client::builder().connect_timeout(CONNECT).pool_idle_timeout(IDLE).tcp_nodelay(true).http1_only();
-    let builder = if bucket.endpoint.starts_with("https:") { trusting(builder, bucket)? } else { without_tls(builder) };
-    let client = builder.build().map_err(|error| OpenError::Client(said(&error)))?;
+    let builder = Client::builder()
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(IDLE)
+        .tcp_nodelay(true)
+        .http1_only();
+    let builder = if bucket.endpoint.starts_with("https:") {
+        trusting(builder, bucket)?
+    } else {
+        without_tls(builder)
+    };
+    let client = builder
+        .build()
+        .map_err(|error| OpenError::Client(said(&error)))?;
     Ok(HttpTransporter::new(ReqwestTransport::new(client)))
 }
 
@@ -35,13 +45,17 @@ fn without_tls(builder: ClientBuilder) -> ClientBuilder {
 
 fn trusting(builder: ClientBuilder, bucket: &Bucket) -> Result<ClientBuilder, OpenError> {
     let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let mut trusted: Vec<_> = built_in.filter_map(|der| Certificate::from_der(der).ok()).collect();
+    let mut trusted: Vec<_> = built_in
+        .filter_map(|der| Certificate::from_der(der).ok())
+        .collect();
     if let Some(path) = &bucket.authorities {
         let refuse = |reason: String| bucket.refuse(&format!("ca-certs={path}: {reason}"));
         let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
         trusted.extend(Certificate::from_pem_bundle(&pem).map_err(|error| refuse(said(&error)))?);
     }
-    Ok(builder.tls_certs_merge(trusted).tls_danger_accept_invalid_certs(bucket.insecure))
+    Ok(builder
+        .tls_certs_merge(trusted)
+        .tls_danger_accept_invalid_certs(bucket.insecure))
 }
 
 /// The innermost cause, which says what is wrong.
