@@ -215,7 +215,7 @@ impl<E: Engine> Client<E> {
                     *stock = self
                         .engine
                         .take_ids(terms, Counter::NextInode, INODE_BATCH)
-                        .await?
+                        .await?;
                 }
             }
         }
@@ -295,7 +295,7 @@ mod tests {
             secs: 1_136_214_245,
             nanos: 0,
         });
-        assert_eq!(String::from_utf8(name).unwrap(), "2006-01-02-15");
+        assert_eq!(name, b"2006-01-02-15");
     }
 
     proptest! {

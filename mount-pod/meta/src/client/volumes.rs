@@ -134,9 +134,8 @@ impl<E: Engine> Client<E> {
         record: &VolumeRecord,
     ) -> Result<Option<(i64, i64)>> {
         let dir = record.ino;
-        let parent = match self.look(terms, move |reads| reads.parent(dir)).await? {
-            Some(parent) => parent,
-            None => return Ok(None),
+        let Some(parent) = self.look(terms, move |reads| reads.parent(dir)).await? else {
+            return Ok(None);
         };
         let ctx = ctx.clone();
         let crosses = self

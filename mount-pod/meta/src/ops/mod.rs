@@ -23,6 +23,8 @@ pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod sessions;
 pub(crate) mod setting;
+#[cfg(test)]
+mod tests;
 pub(crate) mod volumes;
 pub(crate) mod xattr;
 
@@ -48,6 +50,7 @@ pub(crate) type Plan<T> = Result<Planned<T>, Stop>;
 
 impl<T> Planned<T> {
     /// An answer that changes nothing.
+    #[expect(clippy::unnecessary_wraps, reason = "a plan ends with it")]
     pub(crate) fn unchanged(answer: T) -> Plan<T> {
         Ok(Self {
             answer,
@@ -56,6 +59,7 @@ impl<T> Planned<T> {
     }
 
     /// An answer with its mutations.
+    #[expect(clippy::unnecessary_wraps, reason = "a plan ends with it")]
     pub(crate) fn with(answer: T, mutations: Vec<Mutation>) -> Plan<T> {
         Ok(Self { answer, mutations })
     }
@@ -294,12 +298,13 @@ fn quota_dirs(reads: &dyn Reads, ctx: &Ctx, dir: Ino) -> Read<Vec<Ino>> {
     Ok(found)
 }
 
-/// The directories that hold a file, each with how many of its names it holds.
+/// The directories that hold a file, each with how many of its names it holds. An
+/// open file without a name is in none, though it remembers its last one.
 fn holders(reads: &dyn Reads, ino: Ino, attr: &Attr) -> Read<Vec<(Ino, i64)>> {
-    if attr.parent.0 != 0 {
-        Ok(vec![(attr.parent, 1)])
-    } else {
-        reads.parents(ino)
+    match (attr.nlink, attr.parent) {
+        (0, _) => Ok(Vec::new()),
+        (_, Ino(0)) => reads.parents(ino),
+        (_, parent) => Ok(vec![(parent, 1)]),
     }
 }
 

@@ -257,7 +257,9 @@ fn exchange(
             ino: target.entry.ino,
         },
     ];
-    if mv.from != mv.to {
+    if mv.from == mv.to {
+        touch_dir(ctx, mv.to, 0, &mut out);
+    } else {
         if two.is_dir() {
             check_no_loop(
                 reads,
@@ -281,8 +283,6 @@ fn exchange(
         let nlink = i32::from(one.is_dir()) - i32::from(two.is_dir());
         touch_dir(ctx, mv.from, -nlink, &mut out);
         touch_dir(ctx, mv.to, nlink, &mut out);
-    } else {
-        touch_dir(ctx, mv.to, 0, &mut out);
     }
     (one.ctime, two.ctime) = (ctx.now, ctx.now);
     out.push(Mutation::SetNode {

@@ -34,6 +34,7 @@ pub(crate) fn format(
         out.push(Mutation::SetSetting {
             json: json.to_owned(),
         });
+        out.push(Mutation::InitDirStat { dir: Ino::ROOT });
     }
     if format.trash_days > 0 && reads.node(Ino::TRASH)?.is_none() {
         out.push(Mutation::NewNode {

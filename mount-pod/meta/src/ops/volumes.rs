@@ -39,7 +39,7 @@ pub(crate) fn parts(path: &str) -> VolumeResult<Vec<&[u8]>> {
     let bad = |part: &&[u8]| {
         part.is_empty() || part.len() > 255 || *part == b"." || *part == b".." || part.contains(&0)
     };
-    if parts.iter().any(|part| bad(part)) || RESERVED.contains(&parts[0]) || path.len() > 4095 {
+    if parts.iter().any(bad) || RESERVED.contains(&parts[0]) || path.len() > 4095 {
         return Err(VolumeError::BadPath(path.to_owned()));
     }
     Ok(parts)

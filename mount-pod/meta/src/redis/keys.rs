@@ -158,8 +158,14 @@ mod tests {
             Some((SessionId(3), 0xab))
         );
         assert_eq!(parse_slice(&slice(SliceId(9), 7)), Some((SliceId(9), 7)));
-        let entry = parse_entry(&entry_value(FileType::Directory, Ino::TRASH)).unwrap();
-        assert_eq!((entry.kind, entry.ino), (FileType::Directory, Ino::TRASH));
+        let entry = Entry {
+            kind: FileType::Directory,
+            ino: Ino::TRASH,
+        };
+        assert_eq!(
+            parse_entry(&entry_value(entry.kind, entry.ino)),
+            Some(entry)
+        );
     }
 
     /// The peer scans these patterns for its own keys: ours must match none.

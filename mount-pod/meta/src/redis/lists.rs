@@ -75,9 +75,9 @@ pub(super) async fn nodes(wire: &Wire, terms: Terms, inos: &[Ino]) -> Result<Vec
     let mut found = Vec::with_capacity(inos.len());
     for inos in inos.chunks(STEP) {
         let mut command = redis::cmd("MGET");
-        inos.iter().for_each(|ino| {
+        for ino in inos {
             command.arg(keys::node(*ino));
-        });
+        }
         match wire.steady(terms, &command).await? {
             Value::Array(values) => found.extend(values.into_iter().map(Raw::from_value)),
             _ => return Err(Error::Io("redis: MGET's answer is not readable".into())),

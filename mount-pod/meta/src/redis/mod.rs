@@ -78,7 +78,7 @@ impl Redis {
             match self.wire.pipeline(terms, &pipeline).await {
                 Ok(values) => break values,
                 Err(Failure::Lost(reason)) if reason == wire::NO_SCRIPT => {
-                    self.wire.load(terms, &self.lookup).await?
+                    self.wire.load(terms, &self.lookup).await?;
                 }
                 Err(Failure::Lost(reason)) => pause.wait(terms, &reason).await?,
                 Err(Failure::Final(error)) => return Err(error),
@@ -235,13 +235,12 @@ impl Redis {
                 run.pause.yield_to_others(terms).await?;
                 Ok(None)
             }
-            Ok(Written::Limit(error)) => Err(error),
             Err(Failure::Lost(reason)) => {
                 run.start_again();
                 run.pause.wait(terms, &reason).await?;
                 Ok(None)
             }
-            Err(Failure::Final(error)) => Err(error),
+            Ok(Written::Limit(error)) | Err(Failure::Final(error)) => Err(error),
         }
     }
 }

@@ -44,6 +44,10 @@ impl Program {
         self
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers, and references to them"
+    )]
     fn number(&mut self, number: impl ToString) -> &mut Self {
         self.argument(number.to_string())
     }
@@ -121,9 +125,9 @@ impl Program {
             self.argument("u")
                 .key(keys::USED_SPACE)
                 .key(keys::TOTAL_INODES);
-            figures.iter().for_each(|figure| {
+            for figure in figures {
                 self.number(figure);
-            });
+            }
         }
         for (dir, (space, inodes)) in quotas {
             self.argument("q").number(dir).number(space).number(inodes);
@@ -135,9 +139,9 @@ impl Program {
 
     fn steps(&mut self, mutations: &[Mutation]) {
         let mut steps = Steps::default();
-        mutations
-            .iter()
-            .for_each(|mutation| steps.mutation(mutation));
+        for mutation in mutations {
+            steps.mutation(mutation);
+        }
         self.number(steps.count);
         self.keys.append(&mut steps.program.keys);
         self.arguments.append(&mut steps.program.arguments);
@@ -172,11 +176,11 @@ impl Steps {
     }
 
     /// Adds to fields of several hashes, if the first one has the field.
-    fn add_fields(&mut self, field: impl ToString, deltas: &[(&str, i64)]) {
+    fn add_fields(&mut self, field: Ino, deltas: &[(&str, i64)]) {
         self.count += 1;
         self.program
             .argument("a")
-            .number(field.to_string())
+            .number(field)
             .number(deltas.len());
         for (key, delta) in deltas {
             self.program.key(*key).number(delta);
@@ -186,12 +190,12 @@ impl Steps {
     fn mutation(&mut self, mutation: &Mutation) {
         match mutation {
             Mutation::SetSetting { json } => {
-                self.command("SET", keys::SETTING, [json.as_bytes().to_vec()])
+                self.command("SET", keys::SETTING, [json.as_bytes().to_vec()]);
             }
             // An absent counter is one that starts.
             Mutation::InitCounters => {}
             Mutation::SetCounter { counter, value } => {
-                self.command("SET", keys::counter(*counter), [text(value)])
+                self.command("SET", keys::counter(*counter), [text(value)]);
             }
             Mutation::NewNode { ino, attr } | Mutation::SetNode { ino, attr } => {
                 self.command("SET", keys::node(*ino), [attr.encode()]);
@@ -218,21 +222,21 @@ impl Steps {
                 );
             }
             Mutation::DropEntry { parent, name } => {
-                self.command("HDEL", keys::dir(*parent), [name.clone()])
+                self.command("HDEL", keys::dir(*parent), [name.clone()]);
             }
             Mutation::CountParent { ino, parent, delta } => {
                 self.command("HINCRBY", keys::parents(*ino), [text(parent), text(delta)]);
             }
             Mutation::DropParents { ino } => self.command("DEL", keys::parents(*ino), []),
             Mutation::SetSymlink { ino, target } => {
-                self.command("SET", keys::symlink(*ino), [target.clone()])
+                self.command("SET", keys::symlink(*ino), [target.clone()]);
             }
             Mutation::DropSymlink { ino } => self.command("DEL", keys::symlink(*ino), []),
             Mutation::SetXattr { ino, name, value } => {
                 self.command("HSET", keys::xattrs(*ino), [name.clone(), value.clone()]);
             }
             Mutation::DropXattr { ino, name } => {
-                self.command("HDEL", keys::xattrs(*ino), [name.clone()])
+                self.command("HDEL", keys::xattrs(*ino), [name.clone()]);
             }
             Mutation::DropXattrs { ino } => self.command("DEL", keys::xattrs(*ino), []),
             Mutation::InitDirStat { .. }
@@ -285,7 +289,7 @@ impl Steps {
                     (keys::DIR_LENGTH, *length),
                     (keys::DIR_INODES, *inodes),
                 ];
-                self.add_fields(dir, &deltas);
+                self.add_fields(*dir, &deltas);
             }
             Mutation::DropDirStat { dir } => {
                 for key in [keys::DIR_LENGTH, keys::DIR_SPACE, keys::DIR_INODES] {
@@ -302,7 +306,7 @@ impl Steps {
                     (keys::QUOTA_SPACE, *space),
                     (keys::QUOTA_INODES, *inodes),
                 ];
-                self.add_fields(dir, &deltas);
+                self.add_fields(*dir, &deltas);
             }
             Mutation::SetQuota { dir, quota, used } => {
                 let limits = [
@@ -340,8 +344,6 @@ impl Steps {
                     self.command("RPUSHX", keys::chunk(*ino, index), [hole.to_vec()]);
                 }
             }
-            // No record means one reference.
-            Mutation::NewSlice { .. } => {}
             Mutation::RefSlice { id, size, delta } => {
                 self.command(
                     "HINCRBY",
@@ -350,19 +352,19 @@ impl Steps {
                 );
             }
             Mutation::DropSlice { id, size } => {
-                self.command("HDEL", keys::SLICE_REFS, [keys::slice(*id, *size)])
+                self.command("HDEL", keys::SLICE_REFS, [keys::slice(*id, *size)]);
             }
             Mutation::DropChunk { ino, index } => {
-                self.command("DEL", keys::chunk(*ino, *index), [])
+                self.command("DEL", keys::chunk(*ino, *index), []);
             }
             Mutation::DropDelayed { key } => {
-                self.command("HDEL", keys::DELAYED, [keys::delayed(*key)])
+                self.command("HDEL", keys::DELAYED, [keys::delayed(*key)]);
             }
             Mutation::Sustain { session, ino } => {
-                self.command("SADD", keys::sustained(*session), [text(ino)])
+                self.command("SADD", keys::sustained(*session), [text(ino)]);
             }
             Mutation::Unsustain { session, ino } => {
-                self.command("SREM", keys::sustained(*session), [text(ino)])
+                self.command("SREM", keys::sustained(*session), [text(ino)]);
             }
             Mutation::AddDeleted { ino, length, time } => {
                 self.command(
@@ -372,8 +374,9 @@ impl Steps {
                 );
             }
             Mutation::DropDeleted { ino, length } => {
-                self.command("ZREM", keys::DELETED, [keys::deleted(*ino, *length)])
+                self.command("ZREM", keys::DELETED, [keys::deleted(*ino, *length)]);
             }
+            // NewSlice: no record means one reference.
             _ => {}
         }
     }
@@ -476,6 +479,10 @@ impl Steps {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "numbers, and references to them"
+)]
 fn text(value: impl ToString) -> Vec<u8> {
     value.to_string().into_bytes()
 }

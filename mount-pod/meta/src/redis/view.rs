@@ -176,7 +176,9 @@ fn damaged(what: &str) -> Stop {
 
 impl Reads for View<'_> {
     fn prefetch(&self, wants: &[Want]) -> Read<()> {
-        wants.iter().for_each(|want| self.want(want));
+        for want in wants {
+            self.want(want);
+        }
         if self.missing.borrow().is_empty() {
             Ok(())
         } else {
@@ -280,7 +282,9 @@ impl Reads for View<'_> {
         let field = || ino.to_string().into_bytes();
         let items = [keys::QUOTA, keys::QUOTA_SPACE, keys::QUOTA_INODES]
             .map(|key| Item::Field(key.into(), field()));
-        items.into_iter().for_each(|item| self.want_item(item));
+        for item in items {
+            self.want_item(item);
+        }
         let limits = self.field(keys::QUOTA, field(), Guard::Whole)?;
         let used = |key: &str| -> Read<i64> {
             let value = self.field(key, field(), Guard::None)?;

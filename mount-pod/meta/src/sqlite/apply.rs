@@ -174,8 +174,6 @@ fn apply_name(conn: &Connection, mutation: &Mutation) -> Result<()> {
             "DELETE FROM jfs_edge WHERE parent = ?1 AND name = ?2",
             (parent.0 as i64, name),
         ),
-        // The entries' index by inode answers this.
-        Mutation::CountParent { .. } | Mutation::DropParents { .. } => Ok(()),
         Mutation::SetSymlink { ino, target } => done(
             conn,
             "INSERT OR REPLACE INTO jfs_symlink (inode, target) VALUES (?1, ?2)",
@@ -201,6 +199,7 @@ fn apply_name(conn: &Connection, mutation: &Mutation) -> Result<()> {
             "DELETE FROM jfs_xattr WHERE inode = ?1",
             [ino.0 as i64],
         ),
+        // CountParent and DropParents: the entries' index by inode answers that.
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
 //! One suite for every engine: each test runs on all of them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod background;
 mod data;

@@ -75,7 +75,7 @@ async fn a_volume_is_made_once(volume: Volume) {
     assert_eq!(ids, ["pv-0", "pv-1"]);
     assert_eq!(
         meta.volumes(&call, Some("pv-0"), 10).await.unwrap(),
-        [made.clone()]
+        std::slice::from_ref(&made)
     );
     assert_eq!(meta.volume(&call, "pv-1").await.unwrap(), Some(made));
     assert_eq!(meta.volume(&call, "pv-2").await.unwrap(), None);
