@@ -124,6 +124,7 @@ fn checksum(sequence: u64, kind: u32, body: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 

@@ -167,6 +167,7 @@ pub(crate) fn big_stride(config: &Config) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -36,14 +36,13 @@ struct Inner {
     handles: Table<HandleRecord>,
     locks: Table<LockRecord>,
     recovery: Mutex<Option<Recovery>>,
+    requests: Mutex<Vec<Request>>,
 }
 
-/// What a predecessor left. Dropping a part of it retires that part: whoever takes it
-/// answers, adopts or commits it.
+/// What a predecessor left, but for its requests. Dropping a part of it retires that
+/// part: whoever takes it adopts or commits it.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    /// Requests that were read and not answered, in their order.
-    pub requests: Vec<Request>,
     /// Open handles.
     pub handles: Vec<(Entry<HandleRecord>, HandleRecord)>,
     /// Locks.
@@ -96,7 +95,6 @@ impl Region {
         let (pool, pages) = Pool::open(&mapping, layout, extents, found_extents);
         let (slots, requests) = Slots::open(&mapping, layout);
         let recovery = Recovery {
-            requests,
             handles: found_handles,
             locks: found_locks,
             pages,
@@ -111,6 +109,7 @@ impl Region {
             handles,
             locks,
             recovery: Mutex::new(Some(recovery)),
+            requests: Mutex::new(requests),
             mapping,
         };
         Ok(Self {
@@ -128,7 +127,13 @@ impl Region {
         &self.inner.config
     }
 
-    /// What a predecessor left, the first time this is asked.
+    /// The requests that a predecessor read and did not answer, in their order, the
+    /// first time this is asked. One that is dropped unanswered stays in its slot.
+    pub fn recover_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.inner.requests.lock())
+    }
+
+    /// What else a predecessor left, the first time this is asked.
     pub fn recover(&self) -> Recovery {
         self.inner.recovery.lock().take().unwrap_or_default()
     }

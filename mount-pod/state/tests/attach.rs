@@ -1,4 +1,5 @@
 //! What a successor finds: a second mapping of the same memfd, as another process has.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -58,8 +59,7 @@ fn requests_not_answered_are_found_with_their_data() {
     answered.answered();
     drop(answered);
 
-    let recovery = successor(&region).recover();
-    let found = recovery.requests;
+    let found = successor(&region).recover_requests();
     assert_eq!(found.len(), 2, "the answered one is gone");
     assert_eq!(
         found[0].bytes(),
@@ -84,7 +84,7 @@ fn a_request_in_a_slot_that_was_being_read_is_found() {
     let bytes = request(300, 8);
     delivered.buffer()[..300].copy_from_slice(&bytes);
 
-    let found = successor(&region).recover().requests;
+    let found = successor(&region).recover_requests();
     assert_eq!(found.len(), 1, "killed between read(2) and accept");
     assert_eq!(found[0].bytes(), bytes);
     assert_eq!(found[0].clone_index(), 3);
@@ -266,7 +266,7 @@ fn idle_memory_is_given_back() {
         resident(&region)
     );
     let mut page = pool.try_alloc().unwrap();
-    page.write(0, &[1; 65_536]).unwrap();
+    page.write(0, &vec![1; 65_536]).unwrap();
 }
 
 proptest! {
