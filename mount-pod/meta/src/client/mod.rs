@@ -4,6 +4,8 @@
 mod background;
 mod listing;
 mod meta;
+#[cfg(test)]
+mod time_tests;
 mod tree;
 mod volumes;
 

@@ -24,12 +24,22 @@ struct Target {
     name: String,
 }
 
-/// Opens the Redis that `url` names.
+/// A client of the Redis that `url` names.
 pub(crate) async fn connect(
     url: &str,
     password: Option<&Secret>,
     options: ConnectOptions,
 ) -> Result<Arc<dyn Meta>, ConnectError> {
+    let engine = open(url, password, options).await?;
+    Ok(Arc::new(Client::new(engine)))
+}
+
+/// Opens the Redis that `url` names.
+pub(crate) async fn open(
+    url: &str,
+    password: Option<&Secret>,
+    options: ConnectOptions,
+) -> Result<Redis, ConnectError> {
     let target = parse(url, password)?;
     let name = target.name.clone();
     let server = server(target)?;
@@ -40,14 +50,13 @@ pub(crate) async fn connect(
         reason: format!("no answer within {} s", options.timeout.as_secs()),
     };
     let connection = manager.map_err(|_| silent())??;
-    let engine = Redis {
+    Ok(Redis {
         name,
         wire: Wire { connection },
         guesses: Guesses::default(),
         write: Script::new(include_str!("write.lua")),
         lookup: Script::new(include_str!("lookup.lua")),
-    };
-    Ok(Arc::new(Client::new(engine)))
+    })
 }
 
 /// A first connection tells of a wrong password or address at once; the manager

@@ -21,6 +21,8 @@ use carafe_types::{Attr, Error, Ino, Result, SessionId, SliceId};
 use redis::{Script, Value};
 
 pub(crate) use connect::connect;
+#[cfg(test)]
+pub(crate) use connect::open;
 
 use self::{
     guesses::Guesses,

@@ -1,0 +1,331 @@
+//! What takes days, with a clock that is moved by hand, on both engines.
+
+use std::{sync::Arc, time::Duration};
+
+use carafe_types::{CHUNK_SIZE, Error, Format, Ino, ManualClock, Slice, SliceId, Timestamp};
+
+use super::Client;
+use crate::{
+    Call, Cursor, LockKind, Meta, NewNode, RenameFlags, SessionInfo, SetAttr, SliceCommit,
+    engine::Engine, ops::Counter,
+};
+
+const DAY: u64 = 86_400;
+
+struct World<E> {
+    clock: Arc<ManualClock>,
+    client: Client<E>,
+    call: Call,
+}
+
+impl<E: Engine> World<E> {
+    async fn new(engine: E, trash_days: u32) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp {
+            secs: 1_750_000_000,
+            nanos: 0,
+        }));
+        let client = Client {
+            clock: clock.clone(),
+            ..Client::new(engine)
+        };
+        let format = Format {
+            name: "days".into(),
+            uuid: "u".into(),
+            trash_days,
+            ..Format::default()
+        };
+        client
+            .format(&Call::internal(), &format, false)
+            .await
+            .unwrap();
+        let session = client
+            .new_session(&Call::internal(), &SessionInfo::default())
+            .await
+            .unwrap();
+        Self {
+            clock,
+            client,
+            call: Call {
+                session,
+                ..Call::internal()
+            },
+        }
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    async fn write(&self, name: &[u8], index: u32, id: u64) -> Ino {
+        let made = self
+            .client
+            .create_open(
+                &self.call,
+                Ino::ROOT,
+                name,
+                &NewNode::default(),
+                false,
+                false,
+            )
+            .await;
+        let ino = made.unwrap().0;
+        self.client.close(&self.call, ino).await.unwrap();
+        let slice = Slice::whole(0, SliceId(id), 1000);
+        let commit = SliceCommit {
+            ino,
+            index,
+            slice,
+            mtime: Timestamp::default(),
+        };
+        self.client.commit(&self.call, &[commit]).await.unwrap()[0]
+            .1
+            .as_ref()
+            .unwrap();
+        ino
+    }
+
+    async fn dead(&self) -> Vec<(SliceId, u32)> {
+        let mut dead = self.client.dead_slices(&self.call, 100).await.unwrap();
+        dead.sort();
+        dead
+    }
+
+    async fn used(&self) -> (u64, u64) {
+        let stat = self.client.statfs(&self.call, Ino::ROOT).await.unwrap();
+        (stat.total_bytes - stat.free_bytes, stat.used_inodes)
+    }
+}
+
+/// A removed file: into the trash, out of it, its data apart, its slices dead, forgotten.
+async fn a_removed_file_goes_in_its_time<E: Engine>(engine: E) {
+    let world = World::new(engine, 1).await;
+    let (client, call) = (&world.client, &world.call);
+    world.write(b"a", 0, 7).await;
+    world.write(b"a", 3, 8).await;
+    let copy = world.write(b"copy", 1, 9).await;
+    let (kept, _) = client.lookup(call, Ino::ROOT, b"a").await.unwrap();
+    client
+        .copy_range(call, kept, 0, copy, 0, 1000)
+        .await
+        .unwrap();
+    let dir = NewNode {
+        kind: carafe_types::FileType::Directory,
+        ..NewNode::default()
+    };
+    let (tree, _) = client.create(call, Ino::ROOT, b"tree", &dir).await.unwrap();
+    client.unlink(call, Ino::ROOT, b"a").await.unwrap();
+    client.rmdir(call, Ino::ROOT, b"tree").await.unwrap();
+    world.pass(DAY);
+    assert_eq!(client.expire_trash(call, 100).await.unwrap(), 0, "not yet");
+    world.pass(4 * 3600);
+    assert_eq!(client.expire_trash(call, 100).await.unwrap(), 2);
+    assert_eq!(client.getattr(call, kept).await, Err(Error::NotFound));
+    assert_eq!(client.getattr(call, tree).await, Err(Error::NotFound));
+    assert!(
+        client
+            .readdir(call, Ino::TRASH, Cursor(0), 10, false)
+            .await
+            .unwrap()
+            .entries
+            .is_empty(),
+        "the hour went, too"
+    );
+    assert_eq!(
+        world.used().await,
+        (CHUNK_SIZE + 4096, 1),
+        "the copy is left"
+    );
+    assert_eq!(
+        client.clean_deleted_files(call, 100).await.unwrap(),
+        0,
+        "an hour's grace"
+    );
+    world.pass(2 * 3600);
+    assert_eq!(client.clean_deleted_files(call, 100).await.unwrap(), 1);
+    assert_eq!(
+        world.dead().await,
+        [(SliceId(8), 1000)],
+        "7 lives on in the copy"
+    );
+    client
+        .forget_slices(call, &[(SliceId(8), 1000), (SliceId(7), 1000)])
+        .await
+        .unwrap();
+    assert!(world.dead().await.is_empty());
+    client.unlink(call, Ino::ROOT, b"copy").await.unwrap();
+    world.pass(2 * DAY);
+    client.expire_trash(call, 100).await.unwrap();
+    world.pass(2 * 3600);
+    client.clean_deleted_files(call, 100).await.unwrap();
+    assert_eq!(world.dead().await, [(SliceId(7), 1000), (SliceId(9), 1000)]);
+    assert_eq!(world.used().await, (0, 0));
+}
+
+/// A cut leaves slices behind the end: they go with the file.
+async fn a_cut_files_slices_go_with_it<E: Engine>(engine: E) {
+    let world = World::new(engine, 0).await;
+    let (client, call) = (&world.client, &world.call);
+    let ino = world.write(b"a", 5, 7).await;
+    client
+        .setattr(
+            call,
+            ino,
+            &SetAttr {
+                size: Some(1),
+                ..SetAttr::default()
+            },
+        )
+        .await
+        .unwrap();
+    client.unlink(call, Ino::ROOT, b"a").await.unwrap();
+    world.pass(2 * 3600);
+    assert_eq!(client.clean_deleted_files(call, 100).await.unwrap(), 1);
+    assert_eq!(world.dead().await, [(SliceId(7), 1000)]);
+}
+
+/// A huge sparse file is cut without touching each chunk that it could have.
+async fn a_huge_sparse_file_is_cut<E: Engine>(engine: E) {
+    let world = World::new(engine, 0).await;
+    let (client, call) = (&world.client, &world.call);
+    let ino = world.write(b"a", 5, 7).await;
+    world.write(b"a", 10_000_000, 8).await;
+    let resize = |size| SetAttr {
+        size: Some(size),
+        ..SetAttr::default()
+    };
+    client.setattr(call, ino, &resize(1)).await.unwrap();
+    client
+        .setattr(call, ino, &resize(20_000_000 * CHUNK_SIZE))
+        .await
+        .unwrap();
+    for index in [5, 10_000_000] {
+        let slices = client.read_chunk(call, ino, index).await.unwrap();
+        let seen = carafe_types::overlay(&slices, 0, 2000);
+        assert!(seen.iter().all(|segment| segment.id.is_hole()), "{index}");
+    }
+    assert!(client.read_chunk(call, ino, 6).await.unwrap().is_empty());
+}
+
+async fn a_dead_clients_session_is_cleaned<E: Engine>(engine: E) {
+    let world = World::new(engine, 0).await;
+    let client = &world.client;
+    let session = client
+        .new_session(&Call::internal(), &SessionInfo::default())
+        .await
+        .unwrap();
+    let dead = Call {
+        session,
+        ..Call::internal()
+    };
+    let (ino, _, _) = client
+        .create_open(&dead, Ino::ROOT, b"f", &NewNode::default(), true, false)
+        .await
+        .unwrap();
+    let (other, _) = client
+        .create(&dead, Ino::ROOT, b"g", &NewNode::default())
+        .await
+        .unwrap();
+    client
+        .flock(&dead, other, 1, LockKind::Write)
+        .await
+        .unwrap();
+    client.unlink(&dead, Ino::ROOT, b"f").await.unwrap();
+    for _ in 0..6 {
+        world.pass(12);
+        client
+            .heartbeat(&world.call, world.call.session)
+            .await
+            .unwrap();
+    }
+    assert_eq!(client.clean_stale_sessions(&world.call).await.unwrap(), 1);
+    assert_eq!(
+        client.clean_stale_sessions(&world.call).await.unwrap(),
+        0,
+        "the lease is taken"
+    );
+    assert_eq!(client.getattr(&world.call, ino).await, Err(Error::NotFound));
+    client
+        .flock(&world.call, other, 1, LockKind::Write)
+        .await
+        .unwrap();
+    assert_eq!(client.sessions(&world.call).await.unwrap().len(), 1);
+}
+
+async fn another_client_leaves_the_leased_work<E: Engine>(engine: E) {
+    let world = World::new(engine, 1).await;
+    let (client, call) = (&world.client, &world.call);
+    world.write(b"a", 0, 7).await;
+    client.unlink(call, Ino::ROOT, b"a").await.unwrap();
+    world.pass(2 * DAY);
+    // A peer took the hour.
+    let ctx = client.ctx(call, Client::<E>::terms(call)).await.unwrap();
+    let now = ctx.now;
+    let taken = client
+        .plan(Client::<E>::terms(call), move |reads| {
+            crate::ops::sessions::take_lease(reads, &ctx, Counter::LastCleanupTrash, 3240)
+        })
+        .await;
+    assert_eq!((taken, now.secs > 0), (Ok(true), true));
+    assert_eq!(client.expire_trash(call, 100).await.unwrap(), 0);
+    world.pass(3600);
+    assert_eq!(client.expire_trash(call, 100).await.unwrap(), 1);
+}
+
+async fn a_new_hour_has_its_own_trash<E: Engine>(engine: E) {
+    let world = World::new(engine, 1).await;
+    let (client, call) = (&world.client, &world.call);
+    for number in 0..3 {
+        let name = format!("f{number}");
+        world.write(name.as_bytes(), 0, 10 + number).await;
+        world.write(b"target", 0, 20 + number).await;
+        client
+            .rename(
+                call,
+                Ino::ROOT,
+                name.as_bytes(),
+                Ino::ROOT,
+                b"target",
+                RenameFlags::None,
+            )
+            .await
+            .unwrap();
+        world.pass(3600);
+    }
+    assert_eq!(
+        client
+            .readdir(call, Ino::TRASH, Cursor(0), 10, false)
+            .await
+            .unwrap()
+            .entries
+            .len(),
+        3
+    );
+}
+
+macro_rules! on_both {
+    ($($name:ident)*) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                let dir = tempfile::tempdir().unwrap();
+                super::$name(crate::sqlite::open(&dir.path().join("meta.db")).unwrap()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_redis() {
+                let redis = carafe_testkit::Redis::start();
+                let engine = crate::redis::open(&redis.url(0), None, crate::ConnectOptions::default()).await.unwrap();
+                super::$name(engine).await;
+            }
+        }
+    )*};
+}
+
+on_both! {
+    a_removed_file_goes_in_its_time
+    a_cut_files_slices_go_with_it
+    a_huge_sparse_file_is_cut
+    a_dead_clients_session_is_cleaned
+    another_client_leaves_the_leased_work
+    a_new_hour_has_its_own_trash
+}
