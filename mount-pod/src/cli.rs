@@ -67,6 +67,12 @@ pub(crate) fn small_runtime(work: impl Future<Output = Result<(), Failure>>) -> 
     runtime.map_err(Failure::system("start a runtime"))?.block_on(work)
 }
 
+/// This machine's name, or the pod's.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 fn install_tls() -> Result<(), Failure> {
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     installed.map_err(|_| Failure::Usage("another TLS provider is installed: a defect of this build".into()))

@@ -10,14 +10,14 @@ mod host;
 mod pod;
 mod worker_process;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError};
 
 pub(crate) use background::{Readiness, start_in_background};
 pub(crate) use host::{Host, process_file};
 pub(crate) use pod::Pod;
-use worker_process::WorkerProcess;
+use worker_process::{WorkerEvent, WorkerProcess};
 
 use crate::failure::Failure;
 
@@ -42,18 +42,18 @@ pub(crate) async fn supervise(mut upstream: impl Upstream, mut held: Held) -> Re
     let mut worker = WorkerProcess::start(&held).await?;
     loop {
         tokio::select! {
-            said = worker.said() => {
-                if let Some((message, fds)) = said {
+            event = worker.next() => match event? {
+                WorkerEvent::Said(message, fds) => {
                     let region = held.learn(&message, fds);
-                    upstream.tell(&message, region.then_some(()).and(held.bundle.region.as_ref())).await?;
+                    upstream.tell(&message, held.bundle.region.as_ref().filter(|_| region)).await?;
                 }
-            }
+                WorkerEvent::Ended(status) => return farewell(status, &held, &mut upstream).await,
+            },
             order = upstream.next(&held) => {
                 let order = order?;
                 held.obey(&order);
                 worker.tell(&order).await?;
             }
-            ended = worker.ended() => return farewell(ended?, &held, &mut upstream).await,
         }
     }
 }
@@ -96,9 +96,4 @@ impl Held {
 /// A handover that failed, in words.
 fn handover(error: HandoverError) -> Failure {
     Failure::Mount(format!("handover: {error}"))
-}
-
-/// Duplicates of descriptors for a message.
-fn borrowed(region: Option<&OwnedFd>) -> Vec<std::os::fd::BorrowedFd<'_>> {
-    region.iter().map(|fd| fd.as_fd()).collect()
 }

@@ -25,7 +25,7 @@ impl Default for Budget {
     fn default() -> Self {
         Self {
             step: 1000,
-            time: Duration::from_secs(600),
+            time: Duration::from_mins(10),
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            pause: Duration::from_secs(60),
+            pause: Duration::from_mins(1),
             budget: Budget::default(),
         }
     }

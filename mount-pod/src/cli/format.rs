@@ -78,10 +78,11 @@ impl FormatArgs {
             println!("the volume exists and stays as it is (--no-update)");
             return Ok(());
         }
+        let (force, is_new) = (self.force, existing.is_none());
         let format = self.setting(existing)?;
         format.check().map_err(|error| Failure::Usage(error.to_string()))?;
-        carafe_object::open(&format).map_err(store_failure)?.check(&format).await.map_err(store_failure)?;
-        meta.format(&Call::internal(), &format, self.force).await?;
+        prepare_store(&format, is_new).await?;
+        meta.format(&Call::internal(), &format, force).await?;
         println!("volume {} is formatted: metadata in {}, data in {}", format.name, meta.name(), format.bucket);
         Ok(())
     }
@@ -118,6 +119,18 @@ impl From<CompressArg> for Compression {
             CompressArg::Zstd => Self::Zstd,
         }
     }
+}
+
+/// Sees that the store takes, gives and removes objects, and that a new volume
+/// does not begin among another's objects.
+async fn prepare_store(format: &Format, is_new: bool) -> Result<(), Failure> {
+    let store = carafe_object::open(format).map_err(store_failure)?;
+    carafe_object::check(&store).await.map_err(store_failure)?;
+    if is_new && !carafe_object::is_empty(&store).await.map_err(store_failure)? {
+        let place = store.describe();
+        return Err(Failure::Store(format!("{place} is not empty: choose another name or bucket, or remove what is there")));
+    }
+    carafe_object::write_uuid(&store, &format.uuid).await.map_err(store_failure)
 }
 
 fn store_failure(error: impl std::fmt::Display) -> Failure {

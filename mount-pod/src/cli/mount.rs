@@ -90,7 +90,7 @@ impl MountArgs {
             subdir: if self.subdir.is_empty() { options.subdir.clone() } else { self.subdir.clone() },
             read_only: self.read_only || options.read_only,
             mount_point: mount_point.display().to_string(),
-            node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            node: super::host_name(),
             options,
             ..MountArguments::default()
         })

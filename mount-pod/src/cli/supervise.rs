@@ -20,7 +20,7 @@ pub(crate) struct SuperviseArgs {
 impl SuperviseArgs {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         // Kubernetes names a pod's host after the pod.
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let name = super::host_name();
         let (pod, held) = Pod::attach(self.socket_dir, name).await?;
         supervise(pod, held).await
     }

@@ -1,6 +1,10 @@
 //! In a pod, the keeper decides: its socket lies in a directory of the pod.
 
-use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
 
 use carafe_api::handover::{Attached, Bundle, Client, FromKeeper, FromPod, HandoverError, Hello};
 use tokio::{
@@ -8,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Held, Upstream, borrowed, handover};
+use super::{Held, Upstream, handover};
 use crate::{failure::Failure, link::Link};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,7 +89,7 @@ impl Upstream for Pod {
     async fn tell(&mut self, message: &FromPod, region: Option<&OwnedFd>) -> Result<(), Failure> {
         // What cannot be said now is said in the next Hello.
         if let Connection::Up(link) = &self.connection
-            && let Err(error) = link.send(message, &borrowed(region)).await
+            && let Err(error) = link.send(message, &region.into_iter().map(AsFd::as_fd).collect::<Vec<_>>()).await
         {
             self.lost(&error);
         }

@@ -11,6 +11,15 @@ use tokio::process::{Child, Command};
 use super::{Held, handover};
 use crate::{failure::Failure, link::Link};
 
+/// What a worker does.
+pub(super) enum WorkerEvent {
+    /// It says something; descriptors may come along.
+    Said(FromPod, Vec<OwnedFd>),
+    /// It has ended.
+    Ended(ExitStatus),
+}
+
+/// A running worker.
 pub(super) struct WorkerProcess {
     child: Child,
     link: Link,
@@ -41,19 +50,23 @@ impl WorkerProcess {
         self.link.send(&message, &held.bundle.borrowed()).await.map_err(handover)
     }
 
-    /// The worker's next message; never again once it has closed its end. Cancel safe.
-    pub(super) async fn said(&mut self) -> Option<(FromPod, Vec<OwnedFd>)> {
-        if self.silent {
-            std::future::pending::<()>().await;
-        }
-        match self.link.receive().await {
-            Ok(said) => Some(said),
-            Err(error) => {
-                if !matches!(error, HandoverError::Closed) {
-                    tracing::warn!(%error, "the worker's socket failed");
-                }
-                self.silent = true;
-                None
+    /// What the worker does next: it says something, or it ends. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<WorkerEvent, Failure> {
+        loop {
+            let Self { child, link, silent } = self;
+            tokio::select! {
+                // What it said last is read before its end is.
+                biased;
+                said = link.receive(), if !*silent => match said {
+                    Ok((message, fds)) => return Ok(WorkerEvent::Said(message, fds)),
+                    Err(error) => {
+                        if !matches!(error, HandoverError::Closed) {
+                            tracing::warn!(%error, "the worker's socket failed");
+                        }
+                        *silent = true;
+                    }
+                },
+                ended = child.wait() => return ended.map(WorkerEvent::Ended).map_err(Failure::system("wait for the worker")),
             }
         }
     }
@@ -64,10 +77,5 @@ impl WorkerProcess {
             Ok(()) | Err(HandoverError::Closed) => Ok(()),
             Err(error) => Err(handover(error)),
         }
-    }
-
-    /// How it ended. Cancel safe.
-    pub(super) async fn ended(&mut self) -> Result<ExitStatus, Failure> {
-        self.child.wait().await.map_err(Failure::system("wait for the worker"))
     }
 }

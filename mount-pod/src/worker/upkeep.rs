@@ -24,7 +24,8 @@ impl Upkeep {
         let beating = beat(Arc::clone(&stack.meta), stack.region.clone(), stack.session, arguments.options.heartbeat);
         let mut tasks = vec![until_stopped(&stop, beating)];
         if !arguments.options.no_bgjob && !arguments.read_only {
-            tasks.push(until_stopped(&stop, carafe_jobs::run_rounds(Arc::clone(&stack.meta), Arc::clone(&stack.objects), stop.clone())));
+            let rounds = carafe_jobs::run_rounds(Arc::clone(&stack.meta), Arc::clone(&stack.objects));
+            tasks.push(until_stopped(&stop, rounds));
         }
         Self { stop, tasks }
     }

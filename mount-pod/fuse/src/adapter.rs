@@ -1,0 +1,135 @@
+//! From requests to the file system's operations: one file a family.
+//!
+//! Each operation reads its arguments before its first await and answers in the
+//! kernel's shape. What the kernel sends malformed is EIO: it is never a user's fault.
+
+mod attr;
+mod dir;
+mod file;
+mod lock;
+mod names;
+mod xattr;
+
+use std::sync::Arc;
+
+use carafe_state::Request;
+use carafe_types::{Error, Ino, Result};
+use carafe_vfs::{Call, OpKey, Vfs};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    abi::{Args, Body, Header, op},
+    errno::{errno, is_failure},
+};
+pub(crate) use crate::session::Reply;
+
+/// Answers requests with a file system.
+pub(crate) struct Adapter {
+    vfs: Arc<Vfs>,
+    session: u64,
+}
+
+/// One request with what every operation needs of it.
+pub(crate) struct Ask<'a> {
+    request: &'a Request,
+    header: Header,
+    call: Call,
+    cancel: &'a CancellationToken,
+}
+
+impl Adapter {
+    pub(crate) fn new(vfs: Arc<Vfs>, session: u64) -> Self {
+        Self { vfs, session }
+    }
+
+    /// Does what a request asks; the error is an errno.
+    pub(crate) async fn answer(&self, request: &Request, header: Header, cancel: &CancellationToken) -> std::result::Result<Reply, i32> {
+        let call = self.vfs.call(header.uid, header.gid, header.pid);
+        let mut ask = Ask { request, header, call, cancel };
+        if is_single_mutation(header.opcode) {
+            ask.call.key = Some(self.key(request));
+        }
+        self.dispatch(&ask).await.map_err(|error| {
+            if is_failure(&error) {
+                tracing::warn!(%error, opcode = header.opcode, ino = header.node, "an operation failed");
+            }
+            errno(&error)
+        })
+    }
+
+    /// Names this request for ever, so that a successor or a retry does it once.
+    fn key(&self, request: &Request) -> OpKey {
+        OpKey { session: self.session.into(), slot: request.slot(), sequence: request.sequence() }
+    }
+
+    async fn dispatch(&self, ask: &Ask<'_>) -> Result<Reply> {
+        match ask.header.opcode {
+            op::LOOKUP => self.lookup(ask).await,
+            op::READLINK => self.readlink(ask).await,
+            op::SYMLINK => self.symlink(ask).await,
+            op::MKNOD => self.mknod(ask).await,
+            op::MKDIR => self.mkdir(ask).await,
+            op::UNLINK => self.unlink(ask).await,
+            op::RMDIR => self.rmdir(ask).await,
+            op::RENAME => self.rename(ask).await,
+            op::RENAME2 => self.rename2(ask).await,
+            op::LINK => self.link(ask).await,
+            op::GETATTR => self.getattr(ask).await,
+            op::SETATTR => self.setattr(ask).await,
+            op::STATFS => self.statfs(ask).await,
+            op::OPEN => self.open(ask).await,
+            op::CREATE => self.create(ask).await,
+            op::READ => self.read(ask).await,
+            op::WRITE => self.write(ask).await,
+            op::FLUSH => self.flush(ask).await,
+            op::RELEASE => self.release(ask).await,
+            op::FSYNC => self.fsync(ask).await,
+            op::FALLOCATE => self.fallocate(ask).await,
+            op::LSEEK => self.lseek(ask).await,
+            op::COPY_FILE_RANGE => self.copy_file_range(ask).await,
+            op::OPENDIR => self.opendir(ask).await,
+            op::READDIR => self.readdir(ask, false).await,
+            op::READDIRPLUS => self.readdir(ask, true).await,
+            op::RELEASEDIR => self.releasedir(ask).await,
+            op::FSYNCDIR => self.fsyncdir(ask).await,
+            op::GETLK => self.getlk(ask).await,
+            op::SETLK | op::SETLKW => self.setlk(ask).await,
+            op::SETXATTR => self.setxattr(ask).await,
+            op::GETXATTR => self.getxattr(ask).await,
+            op::LISTXATTR => self.listxattr(ask).await,
+            op::REMOVEXATTR => self.removexattr(ask).await,
+            // ACCESS (the kernel checks permissions), BMAP, IOCTL, POLL, SYNCFS,
+            // TMPFILE, STATX and what is yet to come: the kernel does without.
+            _ => Err(Error::NotImplemented),
+        }
+    }
+}
+
+/// Operations that are exactly one transaction: only these may have a key, since
+/// the record of a key is the result of one transaction.
+fn is_single_mutation(opcode: u32) -> bool {
+    matches!(
+        opcode,
+        op::SYMLINK | op::MKNOD | op::MKDIR | op::UNLINK | op::RMDIR | op::RENAME | op::RENAME2 | op::LINK
+            | op::SETXATTR | op::REMOVEXATTR
+    )
+}
+
+impl Ask<'_> {
+    fn ino(&self) -> Ino {
+        Ino(self.header.node)
+    }
+
+    fn args(&self) -> Args<'_> {
+        Args::of(self.request.bytes())
+    }
+}
+
+/// An argument that must be there.
+fn given<T>(argument: Option<T>) -> Result<T> {
+    argument.ok_or_else(|| Error::Io("the kernel's request is shorter than it must be".into()))
+}
+
+fn body(body: Body) -> Reply {
+    Reply::Body(body.0)
+}

@@ -1,0 +1,119 @@
+//! Open files.
+
+use carafe_types::{Error, Ino, Result};
+use carafe_vfs::{Fallocate, OpenFlags, SetAttr, Whence, WriteFlags};
+
+use super::{Adapter, Ask, Reply, body, given};
+use crate::abi::{Body, FSYNC_DATA_ONLY, RELEASE_FLOCK_UNLOCK, write_flag};
+
+/// OPEN's flag: the truncation clears suid and sgid.
+const OPEN_KILL_SUIDGID: u32 = 1;
+/// WRITE's arguments end here, counted from the message's start.
+const WRITE_DATA: usize = crate::abi::HEADER_LEN + 40;
+
+/// fallocate(2)'s modes.
+const KEEP_SIZE: u32 = 0x01;
+const PUNCH_HOLE: u32 = 0x02;
+const ZERO_RANGE: u32 = 0x10;
+
+impl Adapter {
+    pub(super) async fn open(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (flags, open_flags) = (OpenFlags(given(args.u32())?), given(args.u32())?);
+        if flags.truncate() && open_flags & OPEN_KILL_SUIDGID != 0 {
+            let kill = SetAttr { kill_suid: true, ..SetAttr::default() };
+            self.vfs.setattr(&ask.call, ask.ino(), &kill).await?;
+        }
+        let opened = self.vfs.open(&ask.call, ask.ino(), flags).await?;
+        Ok(body(Body::default().opened(opened)))
+    }
+
+    pub(super) async fn create(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (flags, mode) = (OpenFlags(given(args.u32())?), given(args.u32())?);
+        let (_umask, _open_flags) = (given(args.u32())?, given(args.u32())?);
+        let name = given(args.name())?;
+        let created = self.vfs.create(&ask.call, ask.ino(), name, mode, 0, flags).await?;
+        Ok(body(Body::default().entry(&created.entry).opened(created.opened)))
+    }
+
+    pub(super) async fn read(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, offset, size) = (given(args.u64())?, given(args.u64())?, given(args.u32())?);
+        let parts = self.vfs.read(&ask.call, ask.ino(), handle, offset, size as usize).await?;
+        Ok(Reply::Data(parts))
+    }
+
+    pub(super) async fn write(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, offset, size) = (given(args.u64())?, given(args.u64())?, given(args.u32())? as usize);
+        let flags = given(args.u32())?;
+        let flags =
+            WriteFlags { cached: flags & write_flag::CACHE != 0, kill_suid: flags & write_flag::KILL_SUIDGID != 0 };
+        let data = given(ask.request.bytes().get(WRITE_DATA..WRITE_DATA + size))?;
+        let written = self.vfs.write(&ask.call, ask.ino(), handle, offset, data, flags).await?;
+        Ok(body(Body::default().u32(written as u32).u32(0)))
+    }
+
+    pub(super) async fn flush(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, _unused, owner) = (given(args.u64())?, given(args.u64())?, given(args.u64())?);
+        self.vfs.flush(&ask.call, ask.ino(), handle, owner).await?;
+        Ok(Reply::Empty)
+    }
+
+    pub(super) async fn release(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, _flags, release_flags) = (given(args.u64())?, given(args.u32())?, given(args.u32())?);
+        let owner = given(args.u64())?;
+        let flock_owner = (release_flags & RELEASE_FLOCK_UNLOCK != 0).then_some(owner);
+        self.vfs.release(&ask.call, ask.ino(), handle, flock_owner).await?;
+        Ok(Reply::Empty)
+    }
+
+    pub(super) async fn fsync(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, flags) = (given(args.u64())?, given(args.u32())?);
+        self.vfs.fsync(&ask.call, ask.ino(), handle, flags & FSYNC_DATA_ONLY != 0).await?;
+        Ok(Reply::Empty)
+    }
+
+    pub(super) async fn fallocate(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, offset, len) = (given(args.u64())?, given(args.u64())?, given(args.u64())?);
+        const PUNCH: u32 = PUNCH_HOLE | KEEP_SIZE;
+        const ZERO_KEEP: u32 = ZERO_RANGE | KEEP_SIZE;
+        let how = match given(args.u32())? {
+            0 => Fallocate::Grow,
+            KEEP_SIZE => Fallocate::KeepSize,
+            PUNCH => Fallocate::PunchHole,
+            ZERO_RANGE => Fallocate::ZeroRange,
+            ZERO_KEEP => Fallocate::ZeroRangeKeepSize,
+            _ => return Err(Error::Unsupported),
+        };
+        self.vfs.fallocate(&ask.call, ask.ino(), handle, how, offset, len).await?;
+        Ok(Reply::Empty)
+    }
+
+    pub(super) async fn lseek(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let (handle, offset) = (given(args.u64())?, given(args.u64())?);
+        let whence = match given(args.u32())? as i32 {
+            libc::SEEK_DATA => Whence::Data,
+            libc::SEEK_HOLE => Whence::Hole,
+            _ => return Err(Error::Invalid),
+        };
+        let found = self.vfs.lseek(&ask.call, ask.ino(), handle, offset, whence).await?;
+        Ok(body(Body::default().u64(found)))
+    }
+
+    pub(super) async fn copy_file_range(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut args = ask.args();
+        let from = (ask.ino(), given(args.u64())?, given(args.u64())?);
+        let to = (Ino(given(args.u64())?), given(args.u64())?, given(args.u64())?);
+        // The reply counts in 32 bits; the caller asks again for the rest.
+        let len = given(args.u64())?.min(1 << 30);
+        let copied = self.vfs.copy_file_range(&ask.call, from, to, len).await?;
+        Ok(body(Body::default().u32(copied as u32).u32(0)))
+    }
+}

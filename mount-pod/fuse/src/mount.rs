@@ -1,0 +1,84 @@
+//! Mounting and unmounting on a host, by whoever may.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+    mount::{MountFlags, UnmountFlags},
+};
+
+/// The type that /proc/mounts shows.
+const FILE_SYSTEM: &str = "fuse.carafe";
+
+/// How to mount.
+#[derive(Clone, Debug, Default)]
+pub struct MountOptions {
+    /// What /proc/mounts shows as the device.
+    pub source: String,
+    /// Nothing may be changed.
+    pub read_only: bool,
+    /// Only the user that mounts may enter.
+    pub private: bool,
+}
+
+/// Why a mount was not made or not taken away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MountError {
+    /// There is no FUSE here.
+    #[error("open /dev/fuse: {0}: load the kernel's fuse module, or give this container the device")]
+    Device(Errno),
+    /// The kernel refused the mount.
+    #[error("mount: {0}{hint}", hint = mount_hint(*.0))]
+    Mount(Errno),
+    /// The kernel refused to unmount.
+    #[error("unmount: {0}{hint}", hint = unmount_hint(*.0))]
+    Unmount(Errno),
+}
+
+fn mount_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::PERM => " (mounting needs root, or CAP_SYS_ADMIN)",
+        Errno::NOENT => " (make the directory first)",
+        Errno::NOTCONN => " (a dead mount is there: unmount it first)",
+        _ => "",
+    }
+}
+
+fn unmount_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::BUSY => " (files are open there: close them, or use --force)",
+        Errno::INVAL => " (nothing is mounted there)",
+        _ => "",
+    }
+}
+
+/// Opens the device and mounts it at `path`; the kernel then waits for a session.
+pub fn mount(path: &Path, options: &MountOptions) -> Result<OwnedFd, MountError> {
+    let device = open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(MountError::Device)?;
+    let allow_other = if options.private { "" } else { ",allow_other" };
+    // The kernel checks permissions itself, by the attributes that it gets.
+    let data = format!("fd={},rootmode=40000,user_id=0,group_id=0,default_permissions{allow_other}", device.as_raw_fd());
+    let data = CString::new(data).map_err(|_| MountError::Mount(Errno::INVAL))?;
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+    if options.read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    let source = if options.source.is_empty() { "carafe" } else { &options.source };
+    rustix::mount::mount(source, path, FILE_SYSTEM, flags, Some(data.as_c_str())).map_err(MountError::Mount)?;
+    Ok(device)
+}
+
+/// Unmounts if nobody uses it.
+pub fn unmount(path: &Path) -> Result<(), MountError> {
+    rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).map_err(MountError::Unmount)
+}
+
+/// Takes the mount out of the tree at once; it ends when its last user is gone.
+pub fn detach(path: &Path) -> Result<(), MountError> {
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(MountError::Unmount)
+}
