@@ -396,6 +396,8 @@ async fn a_store_that_cannot_be_written_stops_the_claim() {
     request
         .secrets
         .insert("bucket".into(), "http://127.0.0.1:1/bucket".into());
+    request.secrets.insert("access-key".into(), "key".into());
+    request.secrets.insert("secret-key".into(), "hunter2".into());
     let status = world.create(request).await.unwrap_err();
     assert!(
         [Code::Unavailable, Code::DeadlineExceeded].contains(&status.code()),

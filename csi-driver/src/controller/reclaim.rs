@@ -1,7 +1,7 @@
 //! Reclaiming deleted volumes' data: bounded rounds over all file systems that the
 //! classes of this driver name.
 //!
-//! A round removes entries of tombstones and of expired trash, takes deleted files
+//! A round ends sessions that expired, removes entries of tombstones and of expired trash, takes deleted files
 //! apart, and deletes the objects of slices that nothing refers to. The objects go
 //! before the engine forgets them: a crash in between repeats a delete.
 
@@ -120,6 +120,7 @@ impl Reclaimer {
 
 /// One round of one file system; answers how many steps found something to do.
 pub async fn reclaim(engines: &Engines, system: &FileSystem) -> Result<usize, Error> {
+    system.meta.clean_stale_sessions(&engines.call()).await?;
     for step in 0..STEPS {
         let call = engines.call();
         let removed = system.meta.expire_trash(&call, STEP).await?;

@@ -47,3 +47,13 @@ impl Keeper {
         }
     }
 }
+
+/// A session holds its mount, which holds the task of the session: without this the
+/// sockets of a keeper that is gone would be answered for ever.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        for kept in self.mounts.get_mut().values() {
+            kept.forget();
+        }
+    }
+}

@@ -31,6 +31,10 @@ pub const MOUNT_OPTIONS: &str = "mountOptions";
 /// keeper releases it, and an eviction must not cut that short.
 const GRACE_SECONDS: i64 = 86_400;
 
+/// What claims have unless their options say otherwise: no `.control` and `.trash` in
+/// sight, and no background work, which the controller does once a volume.
+const DEFAULTS: [&str; 2] = ["hide-internal", "no-bgjob"];
+
 /// The claim that a volume belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
@@ -119,11 +123,9 @@ pub(super) fn arguments(
     node: &NodeIdentity,
 ) -> Result<MountArguments, PlanError> {
     let from_context = request.context.get(MOUNT_OPTIONS).map(String::as_str);
-    let options = MountOptions::parse(
-        from_context
-            .into_iter()
-            .chain(request.mount_flags.iter().map(String::as_str)),
-    )?;
+    let flags = request.mount_flags.iter().map(String::as_str);
+    let texts = DEFAULTS.into_iter().chain(from_context).chain(flags);
+    let options = MountOptions::parse(texts)?;
     let sub_path = request.context.get(SUB_PATH).map_or("", String::as_str);
     let claim = request.claim.clone().unwrap_or_default();
     Ok(MountArguments {

@@ -23,7 +23,7 @@ const FORGET: u32 = 2;
 const BATCH_FORGET: u32 = 42;
 
 /// Serves until the kernel has unmounted, or `stop`.
-pub fn serve(device: OwnedFd, stop: Arc<AtomicBool>) {
+pub(crate) fn serve(device: OwnedFd, stop: Arc<AtomicBool>) {
     let mut buffer = vec![0; 1 << 17];
     while !stop.load(Ordering::Relaxed) {
         let patience = Timespec {
@@ -55,7 +55,7 @@ fn answer(device: &OwnedFd, request: &[u8]) {
             let mut body = vec![0; 64];
             body[..4].copy_from_slice(&7_u32.to_le_bytes());
             body[4..8].copy_from_slice(&31_u32.to_le_bytes());
-            body[20..24].copy_from_slice(&131_072_u32.to_le_bytes());
+            body[20..24].copy_from_slice(&65_536_u32.to_le_bytes());
             reply(device, unique, 0, &body);
         }
         GETATTR => {

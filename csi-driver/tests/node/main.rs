@@ -164,7 +164,11 @@ impl World {
         let mut ls = tokio::process::Command::new("ls");
         let listing = ls.arg(self.path(name)).kill_on_drop(true).output();
         match tokio::time::timeout(Duration::from_secs(5), listing).await {
-            Ok(output) => output.unwrap().status.success(),
+            Ok(output) => {
+                let output = output.unwrap();
+                print!("{}", String::from_utf8_lossy(&output.stderr));
+                output.status.success()
+            }
             Err(_) => false,
         }
     }

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the pods do.
 #[derive(Clone)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     Serve,
     Fail(String),
     Slow(Duration),
@@ -36,26 +36,26 @@ pub enum Behaviour {
 
 /// What a pod has seen.
 #[derive(Default)]
-pub struct PodState {
-    pub arguments: Mutex<Option<MountArguments>>,
-    pub told: Mutex<Vec<String>>,
-    pub init: Mutex<Option<Vec<u8>>>,
-    pub had_region: Mutex<bool>,
-    pub clones: Mutex<usize>,
+pub(crate) struct PodState {
+    pub(crate) arguments: Mutex<Option<MountArguments>>,
+    pub(crate) told: Mutex<Vec<String>>,
+    pub(crate) init: Mutex<Option<Vec<u8>>>,
+    pub(crate) had_region: Mutex<bool>,
+    pub(crate) clones: Mutex<usize>,
     cache: Mutex<Option<OwnedFd>>,
     client: Mutex<Option<(Arc<AtomicBool>, JoinHandle<()>)>>,
 }
 
 impl PodState {
     /// Ends the client as SIGKILL would: its descriptors are closed.
-    pub fn kill_client(&self) {
+    pub(crate) fn kill_client(&self) {
         if let Some((stop, thread)) = self.client.lock().take() {
             stop.store(true, Ordering::Relaxed);
             thread.join().unwrap();
         }
     }
 
-    pub async fn wait_told(&self, count: usize) {
+    pub(crate) async fn wait_told(&self, count: usize) {
         for _ in 0..200 {
             if self.told.lock().len() >= count {
                 return;
@@ -66,7 +66,7 @@ impl PodState {
     }
 
     /// Whether `..` of the cache directory is the directory itself.
-    pub fn cache_is_closed_in(&self) -> bool {
+    pub(crate) fn cache_is_closed_in(&self) -> bool {
         let cache = self.cache.lock();
         let cache = cache.as_ref().expect("a cache directory came");
         let inode =
@@ -82,7 +82,7 @@ struct FakePod {
 }
 
 /// The pods of a node.
-pub struct FakePods {
+pub(crate) struct FakePods {
     kubelet_dir: PathBuf,
     volume: &'static str,
     behaviour: Behaviour,
@@ -91,7 +91,7 @@ pub struct FakePods {
 }
 
 impl FakePods {
-    pub fn new(kubelet_dir: PathBuf, volume: &'static str, behaviour: Behaviour) -> Self {
+    pub(crate) fn new(kubelet_dir: PathBuf, volume: &'static str, behaviour: Behaviour) -> Self {
         Self {
             kubelet_dir,
             volume,
@@ -101,15 +101,15 @@ impl FakePods {
         }
     }
 
-    pub fn made(&self) -> u32 {
+    pub(crate) fn made(&self) -> u32 {
         *self.made.lock()
     }
 
-    pub fn running(&self) -> Vec<String> {
+    pub(crate) fn running(&self) -> Vec<String> {
         self.pods.lock().keys().cloned().collect()
     }
 
-    pub fn state(&self, volume: &str) -> Arc<PodState> {
+    pub(crate) fn state(&self, volume: &str) -> Arc<PodState> {
         let pods = self.pods.lock();
         let pod = pods
             .values()
@@ -117,7 +117,7 @@ impl FakePods {
         pod.expect("the volume has a pod").state.clone()
     }
 
-    pub fn kill_all(&self) {
+    pub(crate) fn kill_all(&self) {
         let pods = std::mem::take(&mut *self.pods.lock());
         for pod in pods.into_values() {
             pod.state.kill_client();
@@ -132,7 +132,7 @@ impl FakePods {
             .join(self.volume)
     }
 
-    pub fn start_client(&self, volume: &str) {
+    pub(crate) fn start_client(&self, volume: &str) {
         let state = self.state(volume);
         let uid = self
             .pods
