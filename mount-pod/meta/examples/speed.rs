@@ -11,6 +11,7 @@ use carafe_types::{FileType, Format, Ino, Slice, SliceId, Timestamp};
 
 const EACH: usize = 2000;
 
+#[expect(clippy::too_many_lines, reason = "one paragraph an operation")]
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let mut arguments = std::env::args().skip(1);

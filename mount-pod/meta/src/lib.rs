@@ -22,7 +22,7 @@ mod volume;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carafe_types::{Attr, Format, Ino, Result, SessionId, Slice, SliceId};
+use carafe_types::{Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
 
 pub use call::{Call, OpKey};
 pub use connect::{ConnectError, ConnectOptions, connect};
@@ -61,6 +61,11 @@ pub trait Meta: Send + Sync + 'static {
     /// Warnings about what this engine promises less than a user would expect
     /// (Redis without AOF, eviction on …), one sentence each with what to do.
     async fn preflight(&self, call: &Call) -> Result<Vec<String>>;
+    /// Logs in with another password from the next connection on; what is connected
+    /// stays. Engines without passwords have nothing to do.
+    fn set_password(&self, password: &Secret) {
+        let _ = password;
+    }
     /// Usage and limits, of the whole volume or of the nearest quota above `root`.
     async fn statfs(&self, call: &Call, root: Ino) -> Result<StatFs>;
 

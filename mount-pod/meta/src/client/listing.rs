@@ -21,10 +21,10 @@ use crate::{
     engine::{Engine, RawEntry, Terms},
 };
 
-/// Entries of one window; about 10 MB of a directory with long names.
-const WINDOW: usize = 1 << 16;
+/// Entries of one window: some 12 MB, and one scan for each part of this size.
+const WINDOW: usize = 1 << 17;
 /// Windows that are kept.
-const KEPT: usize = 8;
+const KEPT: usize = 4;
 /// How long a window answers for a directory that goes on changing.
 const FRESH: Duration = Duration::from_secs(5);
 /// Bits of a position below the hash.
@@ -97,7 +97,18 @@ impl Listings {
             Some(window) => window,
             None => self.scan(engine, terms, dir, cursor.0).await?,
         };
-        Ok(window.page(cursor.0, limit))
+        let (entries, end) = window.page(cursor.0, limit);
+        if end || window.made.elapsed() >= FRESH {
+            self.kept.lock().retain(|kept| !Arc::ptr_eq(kept, &window));
+        }
+        Ok((entries, end))
+    }
+
+    /// Gives back what listings left that nobody ended.
+    pub(super) fn forget_old(&self) {
+        self.kept
+            .lock()
+            .retain(|window| window.made.elapsed() < FRESH);
     }
 
     fn find(&self, dir: Ino, position: u64) -> Option<Arc<Window>> {

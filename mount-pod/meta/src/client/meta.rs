@@ -90,6 +90,7 @@ impl<E: Engine> Meta for Client<E> {
         let ctx = self.ctx(call, terms).await?;
         self.plan(terms, move |reads| sessions::extend(reads, &ctx, session))
             .await?;
+        self.listings.forget_old();
         let now = self.reload(terms).await?;
         if now.format.uuid != before.format.uuid {
             return Err(Error::Stale(
@@ -301,18 +302,16 @@ impl<E: Engine> Meta for Client<E> {
         let session = call.session;
         self.opens.lock().remove(&(session, ino));
         let terms = Self::terms(call);
-        let nameless = self
-            .look(terms, move |reads| reads.node(ino))
-            .await?
-            .is_some_and(|attr| attr.nlink == 0);
-        if !nameless {
+        if !self.is_sustained(terms, session, ino).await? {
             return Ok(());
         }
         let ctx = self.ctx(call, terms).await?;
         self.plan(terms, move |reads| {
             sessions::release(reads, &ctx, session, ino)
         })
-        .await
+        .await?;
+        self.sustained.lock().inodes.remove(&(session, ino));
+        Ok(())
     }
 
     async fn getxattr(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
@@ -535,6 +534,20 @@ impl<E: Engine> Meta for Client<E> {
 }
 
 impl<E: Engine> Client<E> {
+    /// Whether a session keeps a nameless inode. What an earlier worker of the
+    /// session left is read once; then this client knows.
+    async fn is_sustained(&self, terms: Terms, session: SessionId, ino: Ino) -> Result<bool> {
+        if !self.sustained.lock().loaded.contains(&session) {
+            let left = self.engine.sustained(terms, session).await?;
+            let mut sustained = self.sustained.lock();
+            sustained
+                .inodes
+                .extend(left.into_iter().map(|ino| (session, ino)));
+            sustained.loaded.insert(session);
+        }
+        Ok(self.sustained.lock().inodes.contains(&(session, ino)))
+    }
+
     /// What a directory that crosses a quota's border uses.
     async fn moved_tree(
         &self,

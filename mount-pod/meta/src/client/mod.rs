@@ -16,14 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_types::{Clock, Error, Format, Ino, Result, SystemClock, Timestamp};
+use carafe_types::{Clock, Error, Format, Ino, Result, SessionId, SystemClock, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
 use self::listing::Listings;
 use crate::{
     Call,
     engine::{Engine, Observer, Silent, Terms},
-    ops::{Counter, Ctx, Opens, Plan, Read, Reads, setting},
+    ops::{Counter, Ctx, Mutation, Opens, Plan, Read, Reads, setting},
     record::Recorded,
 };
 
@@ -43,11 +43,20 @@ pub(crate) struct Client<E> {
     /// Inode numbers in stock.
     inodes: tokio::sync::Mutex<Range<u64>>,
     opens: Arc<Opens>,
+    sustained: Mutex<Sustained>,
     /// The trash's directory of the hour: its name and inode.
     trash: Mutex<Option<(Vec<u8>, Ino)>>,
     listings: Listings,
     /// The hourly leases that this client took, and when.
     leases: Mutex<HashMap<Counter, i64>>,
+}
+
+/// The nameless inodes that this client's sessions keep.
+#[derive(Default)]
+struct Sustained {
+    inodes: HashSet<(SessionId, Ino)>,
+    /// The sessions whose earlier ones were read.
+    loaded: HashSet<SessionId>,
 }
 
 /// What was last read of the setting and the quotas.
@@ -67,6 +76,7 @@ impl<E: Engine> Client<E> {
             known: RwLock::default(),
             inodes: tokio::sync::Mutex::new(0..0),
             opens: Arc::default(),
+            sustained: Mutex::default(),
             trash: Mutex::default(),
             listings: Listings::default(),
             leases: Mutex::default(),
@@ -191,6 +201,11 @@ impl<E: Engine> Client<E> {
         plan: impl Fn(&dyn Reads) -> Plan<T> + Send + Sync + 'static,
     ) -> Result<T> {
         let planned = self.engine.transact(terms, Arc::new(plan)).await?;
+        for mutation in &planned.mutations {
+            if let Mutation::Sustain { session, ino } = mutation {
+                self.sustained.lock().inodes.insert((*session, *ino));
+            }
+        }
         if !planned.mutations.is_empty() {
             self.observer.changed(&planned.mutations);
         }

@@ -44,7 +44,7 @@ pub(crate) fn truncate(reads: &dyn Reads, ctx: &Ctx, ino: Ino, size: u64) -> Pla
         &SetAttr {
             size: Some(size),
             mtime_now: true,
-            kill_suid: true,
+            kill_suid: ctx.uid != 0,
             ..SetAttr::default()
         },
     )

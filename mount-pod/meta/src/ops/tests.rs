@@ -131,10 +131,10 @@ impl Model {
                 self.entries.insert((parent, name), Entry { kind, ino });
             }
             Mutation::DropEntry { parent, name } => {
-                assert!(self.entries.remove(&(parent, name)).is_some())
+                assert!(self.entries.remove(&(parent, name)).is_some());
             }
             Mutation::Use { space, inodes, .. } => {
-                self.used = (self.used.0 + space, self.used.1 + inodes)
+                self.used = (self.used.0 + space, self.used.1 + inodes);
             }
             Mutation::UseQuota { dir, space, inodes } => {
                 let quota = self.quotas.get_mut(&dir).unwrap();
@@ -342,8 +342,8 @@ fn pick(model: &Model, index: usize, dirs: bool) -> Option<Ino> {
     (!fits.is_empty()).then(|| fits[index % fits.len()])
 }
 
-fn run_step(model: &mut Model, ctx: &mut Ctx, step: Step, next: &mut u64) -> Option<()> {
-    match step {
+fn run_step(model: &mut Model, ctx: &mut Ctx, step: &Step, next: &mut u64) -> Option<()> {
+    match step.clone() {
         Step::Make { dir, name, is_dir } => {
             *next += 1;
             let kind = if is_dir {
@@ -470,7 +470,7 @@ proptest! {
         let mut next = 1;
         for step in steps {
             ctx.quotas = Arc::new(model.quotas.keys().copied().collect());
-            run_step(&mut model, &mut ctx, step, &mut next);
+            run_step(&mut model, &mut ctx, &step, &mut next);
             model.check();
         }
     }

@@ -29,6 +29,10 @@ pub(crate) fn open(path: &Path) -> Result<Sqlite> {
     let mode: String = writer
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;
+    // A checkpoint flushes twice: let the log grow to 32 MiB before the writer pays.
+    writer
+        .pragma_update(None, "wal_autocheckpoint", 8192)
+        .map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
         tracing::warn!(
             "sqlite journal mode is {mode}, not WAL: writers and readers will wait for each other"
