@@ -60,6 +60,11 @@ pub trait BlockCache: Debug + Send + Sync {
         self.remove(key);
     }
 
+    /// Whether it pays to fetch more than is asked for, to find it here later.
+    fn is_worth_filling(&self) -> bool {
+        true
+    }
+
     /// The figures now.
     fn stats(&self) -> CacheStats;
 }
@@ -81,6 +86,10 @@ impl BlockCache for NoCache {
     }
 
     fn remove(&self, _: BlockKey) {}
+
+    fn is_worth_filling(&self) -> bool {
+        false
+    }
 
     fn stats(&self) -> CacheStats {
         CacheStats::default()

@@ -393,3 +393,34 @@ async fn a_block_that_no_disk_could_keep_up_with_is_dropped() {
         "larger than the queue"
     );
 }
+
+/// 1 TiB of 4 MiB blocks, as records only: the files they tell of are not there.
+#[tokio::test]
+async fn a_terabyte_of_records_is_ready_at_once() {
+    const BLOCKS: u64 = 1 << 18;
+    let dir = tempfile::tempdir().unwrap();
+    let config = DiskCacheConfig {
+        block_size: 4 << 20,
+        capacity: 2 << 40,
+        ..config()
+    };
+    drop(open_as(dir.path(), &config));
+    let mut records = fs::read(dir.path().join("a-volume/index")).unwrap();
+    records.resize(64, 0);
+    for slice in 1..=BLOCKS {
+        let mut record = [0u8; 32];
+        record[..8].copy_from_slice(&(slice << 11).to_le_bytes());
+        record[8..12].copy_from_slice(&config.block_size.to_le_bytes());
+        let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &record[..28]) as u32;
+        record[28..].copy_from_slice(&sum.to_le_bytes());
+        records.extend_from_slice(&record);
+    }
+    fs::write(dir.path().join("a-volume/index"), records).unwrap();
+    let begun = Instant::now();
+    let cache = open_as(dir.path(), &config);
+    println!("{BLOCKS} records were ready in {:?}", begun.elapsed());
+    assert_eq!(
+        (cache.stats().blocks, cache.stats().bytes),
+        (BLOCKS, 1 << 40)
+    );
+}

@@ -84,6 +84,9 @@ impl Fetcher {
         if access == Access::Sequential || !small || !self.store.traits().cheap_ranges {
             return false;
         }
+        if !self.cache.is_worth_filling() {
+            return true;
+        }
         let mut counts = self.part_reads.lock();
         if counts.len() >= COUNTED_BLOCKS {
             counts.clear();

@@ -35,7 +35,7 @@ impl Volume {
         format.name = "volume".into();
         format.block_size = (BLOCK >> 10) as u32;
         let volume = Self { dir, format };
-        volume.run(&volume.arguments());
+        run(&volume.arguments());
         volume
     }
 
@@ -68,15 +68,6 @@ impl Volume {
         format!("sqlite3://{}/meta.db", self.dir.path().display())
     }
 
-    fn run(&self, arguments: &[String]) {
-        let output = Command::new(juicefs()).args(arguments).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-
     /// Runs `work` while the peer has the volume mounted.
     fn mounted<T>(&self, cache: &str, work: impl FnOnce(&Path) -> T) -> T {
         let (mount, cache) = (self.dir.path().join("mount"), self.dir.path().join(cache));
@@ -94,7 +85,7 @@ impl Volume {
         let mut peer = command.spawn().unwrap();
         wait_until("the peer mounts", || mount.join(".stats").exists());
         let result = work(&mount);
-        self.run(&["umount".into(), mount.display().to_string()]);
+        run(&["umount".into(), mount.display().to_string()]);
         peer.wait().unwrap();
         result
     }
@@ -102,6 +93,16 @@ impl Volume {
     fn store(&self) -> Arc<dyn ObjectStore> {
         open(&self.format).unwrap()
     }
+}
+
+/// Runs the peer to its end.
+fn run(arguments: &[String]) {
+    let output = Command::new(juicefs()).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn serde_name(compression: Compression) -> &'static str {
@@ -179,7 +180,7 @@ async fn both_ways(format: Format) {
     let content = content();
     let volume = Volume::format(format);
     volume.mounted("cache-of-the-writer", |mount| {
-        fs::write(mount.join("a"), &content).unwrap()
+        fs::write(mount.join("a"), &content).unwrap();
     });
     let store = volume.store();
     assert!(

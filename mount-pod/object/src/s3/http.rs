@@ -66,3 +66,29 @@ fn said(error: &reqwest::Error) -> String {
     }
     innermost.to_string()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::s3::Family;
+
+    /// As in an image from scratch: `SSL_CERT_FILE=/nowhere SSL_CERT_DIR=/nowhere` in the
+    /// environment makes the machine's authorities invisible too.
+    #[test]
+    fn a_client_comes_up_without_the_machines_authorities() {
+        for endpoint in [
+            "http://host:1/data",
+            "https://host/data",
+            "https://host/data?tls-insecure-skip-verify=true",
+        ] {
+            let bucket = Bucket::parse(Family::Minio, endpoint, |_| None).unwrap();
+            transport(&bucket).unwrap();
+        }
+        let missing = Bucket::parse(Family::Minio, "https://host/data?ca-certs=/nowhere", |_| {
+            None
+        })
+        .unwrap();
+        assert!(matches!(transport(&missing), Err(OpenError::Bucket { .. })));
+    }
+}
