@@ -77,13 +77,9 @@ impl Shared {
     }
 
     /// A slot for a block that is not there yet.
-    pub(super) fn claim_slot(&self, block: u64, size: u32) -> Option<u32> {
+    pub(super) fn claim_slot(&self, block: u64) -> Option<u32> {
         let mut index = self.index.lock();
-        if index.find(block, size).is_some() {
-            None
-        } else {
-            Some(index.take_slot())
-        }
+        (!index.has(block)).then(|| index.take_slot())
     }
 
     /// Enters the block that `slot` was filled with, or frees the slot.

@@ -91,6 +91,11 @@ impl Index {
         self.bytes
     }
 
+    /// Whether a block is there, of whatever size.
+    pub(super) fn has(&self, block: u64) -> bool {
+        self.by_block.contains_key(&block)
+    }
+
     /// The slot of a block of this size.
     pub(super) fn find(&self, block: u64, size: u32) -> Option<u32> {
         let slot = *self.by_block.get(&block)?;

@@ -151,7 +151,7 @@ impl Writer {
         let Some(block) = pack(key) else {
             return Ok(());
         };
-        let Some(slot) = self.shared.claim_slot(block, key.size) else {
+        let Some(slot) = self.shared.claim_slot(block) else {
             return Ok(());
         };
         let stored = self.fill(slot, block, key, parts);
