@@ -9,6 +9,15 @@
 //! Kubernetes is behind three small ports: [`node::Pods`], [`node::Claims`] and
 //! [`controller::ClaimTags`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a test fails by panicking"
+    )
+)]
+
 pub mod capability;
 pub mod config;
 pub mod controller;

@@ -1,5 +1,10 @@
 //! The controller against real engines: SQLite everywhere, Redis where it is wanted,
 //! with a directory as the object store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -14,6 +19,7 @@ use carafe_csi_driver::{
     },
 };
 use carafe_meta::Call;
+use carafe_testkit::{Redis, S3};
 use carafe_types::Ino;
 use tonic::{Code, Request, Status};
 
@@ -397,7 +403,9 @@ async fn a_store_that_cannot_be_written_stops_the_claim() {
         .secrets
         .insert("bucket".into(), "http://127.0.0.1:1/bucket".into());
     request.secrets.insert("access-key".into(), "key".into());
-    request.secrets.insert("secret-key".into(), "hunter2".into());
+    request
+        .secrets
+        .insert("secret-key".into(), "hunter2".into());
     let status = world.create(request).await.unwrap_err();
     assert!(
         [Code::Unavailable, Code::DeadlineExceeded].contains(&status.code()),
@@ -493,4 +501,75 @@ async fn many_claims_at_once_format_once_and_all_succeed() {
     while let Some(made) = calls.join_next().await {
         made.unwrap().unwrap();
     }
+}
+
+fn on_redis(redis: &Redis, s3: &S3) -> HashMap<String, String> {
+    map(&[
+        ("name", "demo"),
+        ("metaurl", &redis.url(1)),
+        ("storage", "s3"),
+        ("bucket", &format!("{}/bucket", s3.endpoint())),
+        ("access-key", S3::ACCESS_KEY),
+        ("secret-key", S3::SECRET_KEY),
+    ])
+}
+
+#[tokio::test]
+async fn redis_and_s3_hold_volumes_too() {
+    let (redis, s3) = (Redis::start(), S3::start("bucket"));
+    let world = World::new();
+    let secrets = on_redis(&redis, &s3);
+    let request = |name: &str| CreateVolumeRequest {
+        secrets: secrets.clone(),
+        ..world.request(name, &[])
+    };
+    world.create(request("pvc-0")).await.unwrap();
+    let mut longest = Duration::ZERO;
+    for number in 1..=20 {
+        let start = std::time::Instant::now();
+        world
+            .create(request(&format!("pvc-{number}")))
+            .await
+            .unwrap();
+        longest = longest.max(start.elapsed());
+    }
+    println!("CreateVolume on Redis and S3: {longest:?} at most");
+    let delete = DeleteVolumeRequest {
+        volume_id: "pvc-1".into(),
+        secrets: secrets.clone(),
+    };
+    let deleted = world.service.delete_volume(Request::new(delete)).await;
+    deleted.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_wrong_key_are_said() {
+    let redis = Redis::start_with(&["--requirepass", "right", "--appendonly", "yes"]);
+    let s3 = S3::start("bucket");
+    let world = World::new();
+    let mut request = world.request("pvc-1", &[]);
+    request.secrets = on_redis(&redis, &s3);
+    let status = world.create(request.clone()).await.unwrap_err();
+    assert!(
+        status.message().contains("Authentication required"),
+        "{status}"
+    );
+    request
+        .secrets
+        .insert("meta-password".into(), "hunter2".into());
+    let status = world.create(request.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    assert!(!status.message().contains("hunter2"), "{status}");
+    request
+        .secrets
+        .insert("meta-password".into(), "right".into());
+    request
+        .secrets
+        .insert("secret-key".into(), "hunter2".into());
+    let status = world.create(request.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    request
+        .secrets
+        .insert("secret-key".into(), S3::SECRET_KEY.into());
+    world.create(request).await.unwrap();
 }

@@ -1,8 +1,14 @@
 //! The node plugin with real sockets and real FUSE mounts. Pods are threads of the
 //! test that speak to the keeper as a mount pod does. Needs root and /dev/fuse.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod fuse;
 mod pods;
+mod sanity;
 
 use std::{
     collections::{BTreeMap, HashMap},

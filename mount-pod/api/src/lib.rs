@@ -10,6 +10,15 @@
 //!   it gives a mount pod its descriptors, its arguments and its secret.
 //! - **Labels** make mount pods readable and findable ([`labels`]).
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a test fails by panicking"
+    )
+)]
+
 pub mod handover;
 pub mod labels;
 mod mount;

@@ -1,4 +1,9 @@
 //! Keeper and mount pod over a real socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     io::{Read, Write},

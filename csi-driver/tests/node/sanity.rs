@@ -1,0 +1,113 @@
+//! Kubernetes's own conformance test for CSI drivers, csi-sanity, over a socket: the
+//! controller on SQLite and a directory, the node on pods that are threads. The same
+//! against the real client runs in the cluster tests.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use carafe_csi_driver::{
+    controller::{ClaimTags, ControllerService, Engines, Tags},
+    identity::IdentityService,
+    proto::csi::{
+        controller_server::ControllerServer, identity_server::IdentityServer,
+        node_server::NodeServer,
+    },
+    server,
+};
+use tonic::transport::Server;
+
+use crate::{World, pods::Behaviour};
+
+struct NoClaims;
+
+#[tonic::async_trait]
+impl ClaimTags for NoClaims {
+    async fn tags(&self, _namespace: &str, _claim: &str) -> Result<Tags, String> {
+        Ok(Tags::default())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csi_sanity_is_content() {
+    let world = World::new(Behaviour::Serve);
+    let socket = world.path("csi.sock");
+    let engines = Arc::new(Engines::new(Duration::from_secs(10)));
+    let controller = ControllerService::new(engines, Arc::new(NoClaims));
+    let router = Server::builder()
+        .add_service(IdentityServer::new(IdentityService {
+            driver_name: "csi.carafe.io".into(),
+        }))
+        .add_service(ControllerServer::new(controller))
+        .add_service(NodeServer::new(world.service.clone()));
+    let listener = server::listen(&socket).unwrap();
+    tokio::spawn(server::serve(router, listener, std::future::pending()));
+
+    let secrets = world.path("secrets.yaml");
+    std::fs::write(&secrets, secrets_of_every_call(&world.path(""))).unwrap();
+    let mut sanity = tokio::process::Command::new(csi_sanity());
+    sanity
+        .arg(format!("--csi.endpoint={}", socket.display()))
+        .arg(format!("--csi.secrets={}", secrets.display()))
+        .arg(format!("--csi.mountdir={}", world.text("sanity-mount")))
+        .arg(format!("--csi.stagingdir={}", world.text("sanity-staging")))
+        .arg("--ginkgo.no-color")
+        .kill_on_drop(true);
+    let run = tokio::time::timeout(Duration::from_mins(3), sanity.output());
+    let output = run.await.expect("csi-sanity ends").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary = text
+        .lines()
+        .rev()
+        .find(|line| line.contains("Passed"))
+        .unwrap_or_default();
+    println!("csi-sanity: {summary}");
+    assert!(output.status.success(), "{text}");
+    world.assert_nothing_left();
+}
+
+fn secrets_of_every_call(root: &Path) -> String {
+    let calls = [
+        "CreateVolumeSecret",
+        "DeleteVolumeSecret",
+        "ControllerPublishVolumeSecret",
+        "ControllerUnpublishVolumeSecret",
+        "ControllerValidateVolumeCapabilitiesSecret",
+        "NodeStageVolumeSecret",
+        "NodePublishVolumeSecret",
+        "ControllerExpandVolumeSecret",
+        "CreateSnapshotSecret",
+        "DeleteSnapshotSecret",
+        "ListSnapshotsSecret",
+    ];
+    let root = root.display();
+    let mut yaml = String::new();
+    for call in calls {
+        let _ = write!(
+            yaml,
+            "{call}:\n  name: demo\n  metaurl: sqlite3://{root}/meta.db\n  storage: file\n  bucket: {root}/store/\n"
+        );
+    }
+    yaml
+}
+
+/// The newest that `make tools` built, beside the sidecars.
+fn csi_sanity() -> PathBuf {
+    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+    let cache = std::env::var_os("CARAFE_CACHE")
+        .map_or_else(|| home().join(".cache/carafe"), PathBuf::from);
+    let directories = std::fs::read_dir(cache.join("bin"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let built = directories
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("sidecars-"))
+        .map(|entry| entry.path().join("csi-sanity"))
+        .filter(|program| program.is_file());
+    let newest =
+        built.max_by_key(|program| program.metadata().and_then(|meta| meta.modified()).ok());
+    newest.expect("csi-sanity is not built: run `make tools`")
+}
