@@ -16,7 +16,8 @@ impl Link {
     /// Takes a connected socket; must be called inside a runtime.
     pub(crate) fn new(socket: OwnedFd) -> Result<Self, HandoverError> {
         rustix::io::ioctl_fionbio(&socket, true).map_err(failed("prepare a socket"))?;
-        let channel = AsyncFd::register(Channel::new(socket));
+        #[expect(deprecated, reason = "the other way is unsafe; a channel owns its socket as long as it lives")]
+        let channel = AsyncFd::new(Channel::new(socket));
         channel.map(|channel| Self { channel }).map_err(|source| HandoverError::Os { step: "poll a socket", source })
     }
 

@@ -21,10 +21,6 @@ pub(crate) fn parse(text: &str, unit: u64) -> Result<u64, String> {
     Ok((number * scale as f64) as u64)
 }
 
-/// A clap parser for sizes whose bare number counts MiB.
-pub(crate) fn mebibytes(text: &str) -> Result<u64, String> {
-    parse(text, 1 << 20)
-}
 
 /// A clap parser for sizes whose bare number counts GiB.
 pub(crate) fn gibibytes(text: &str) -> Result<u64, String> {

@@ -104,6 +104,7 @@ pub enum Compression {
 }
 
 impl Compression {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
     fn is_none(&self) -> bool {
         *self == Self::None
     }

@@ -1,0 +1,209 @@
+//! A volume of its own for each test: engine, store and mount, all taken away at the end.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use carafe_testkit::{Redis, S3};
+use tempfile::TempDir;
+
+const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
+/// How long a mount or its end may take before the test says that it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PASSWORD: &str = "correct-horse";
+
+/// An engine and a store that belong together in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pair {
+    SqliteFile,
+    RedisS3,
+}
+
+impl Pair {
+    pub(crate) const ALL: [Self; 2] = [Self::SqliteFile, Self::RedisS3];
+}
+
+/// A formatted volume, mounted or not.
+pub(crate) struct Volume {
+    url: String,
+    bucket: String,
+    mounts: Vec<String>,
+    scratch: TempDir,
+    redis: Option<Redis>,
+    _s3: Option<S3>,
+}
+
+impl Volume {
+    pub(crate) fn formatted(pair: Pair) -> Self {
+        let volume = Self::unformatted(pair);
+        volume.carafe_format();
+        volume
+    }
+
+    pub(crate) fn mounted(pair: Pair) -> Self {
+        let mut volume = Self::formatted(pair);
+        volume.mount(&[]);
+        volume
+    }
+
+    /// The servers, before anybody has formatted.
+    pub(crate) fn unformatted(pair: Pair) -> Self {
+        let scratch = tempfile::Builder::new().prefix("carafe-mounted-").tempdir().unwrap();
+        let at = scratch.path().display();
+        let (url, bucket, redis, s3) = match pair {
+            Pair::SqliteFile => (format!("sqlite3://{at}/meta.db"), format!("{at}/objects/"), None, None),
+            Pair::RedisS3 => {
+                let redis = Redis::start_with(&["--appendonly", "yes", "--requirepass", PASSWORD]);
+                let s3 = S3::start("mounted");
+                let url = format!("redis://:{PASSWORD}@{}/1", redis.address());
+                (url, format!("{}/mounted", s3.endpoint()), Some(redis), Some(s3))
+            }
+        };
+        Self { url, bucket, mounts: Vec::new(), scratch, redis, _s3: s3 }
+    }
+
+    fn carafe_format(&self) {
+        run(CARAFE, &[&["format", &self.url, "mounted"], &self.store_arguments()[..]].concat());
+    }
+
+    /// The store's arguments of `format`, which the peer spells in the same way.
+    pub(crate) fn store_arguments(&self) -> Vec<&str> {
+        if self.redis.is_none() {
+            return vec!["--storage", "file", "--bucket", &self.bucket];
+        }
+        let keys = ["--access-key", S3::ACCESS_KEY, "--secret-key", S3::SECRET_KEY];
+        [&["--storage", "minio", "--bucket", &self.bucket][..], &keys].concat()
+    }
+
+    pub(crate) fn mount(&mut self, options: &[&str]) {
+        let target = self.new_directory();
+        let log = self.scratch("carafe.log");
+        run(CARAFE, &[&["mount", "-d", "--log", &log, &self.url, &target], options].concat());
+        self.mounts.insert(0, target);
+    }
+
+    /// Another client of the same volume; its path.
+    pub(crate) fn second_mount(&mut self) -> String {
+        let first = self.mounts.len();
+        self.mount(&[]);
+        let second = self.mounts.remove(0);
+        self.mounts.insert(first, second.clone());
+        second
+    }
+
+    /// A path below the mount.
+    pub(crate) fn path(&self, below: &str) -> String {
+        format!("{}/{below}", self.mounts[0])
+    }
+
+    /// A path beside the mount.
+    pub(crate) fn scratch(&self, name: &str) -> String {
+        self.scratch.path().join(name).display().to_string()
+    }
+
+    pub(crate) fn new_directory(&self) -> String {
+        let target = self.scratch(&format!("mount-{}", self.mounts.len()));
+        std::fs::create_dir_all(&target).unwrap();
+        target
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn bucket(&self) -> String {
+        self.bucket.clone()
+    }
+
+    pub(crate) fn url_with_password(&self, password: &str) -> String {
+        self.url.replace(PASSWORD, password)
+    }
+
+    /// Takes the store away, so that only caches can answer.
+    pub(crate) fn hide_store(&self) {
+        std::fs::rename(&self.bucket, self.scratch("hidden")).unwrap();
+    }
+
+    pub(crate) fn unmount(&mut self) {
+        let target = self.mounts.remove(0);
+        run(CARAFE, &["umount", &target]);
+    }
+
+    /// Ends the client with SIGTERM, whoever has files open, and waits for its end.
+    pub(crate) fn terminate(&mut self) {
+        let target = self.mounts.remove(0);
+        let name = target.trim_matches('/').replace('/', "%2f");
+        let pid = std::fs::read_to_string(format!("/run/carafe/{name}.pid")).unwrap();
+        run("kill", &["-TERM", pid.trim()]);
+        let deadline = Instant::now() + PATIENCE;
+        while Path::new(&format!("/proc/{}", pid.trim())).exists() {
+            assert!(Instant::now() < deadline, "the client ends after SIGTERM");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&run(CARAFE, &["status", &self.url])).unwrap()
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        for target in &self.mounts {
+            let done = Command::new(CARAFE).args(["umount", "--force", "--timeout", "20", target]).output().unwrap();
+            let end = String::from_utf8_lossy(&done.stderr).into_owned();
+            if !done.status.success() {
+                eprintln!("umount {target}: {end}");
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.scratch("carafe.log")).unwrap_or_default());
+        }
+    }
+}
+
+/// Runs a program that must succeed; its output.
+pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(program: S, arguments: &[&str]) -> String {
+    let name = program.as_ref().to_string_lossy().into_owned();
+    let output = Command::new(program).args(arguments).output();
+    let Output { status, stdout, stderr } = output.unwrap_or_else(|error| panic!("{name}: {error}: run `make tools`"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{name} {arguments:?}: {status}\n{stdout}\n{stderr}");
+    stdout.into_owned()
+}
+
+/// Runs a line of shell that must succeed.
+pub(crate) fn shell(line: &str) -> String {
+    run("sh", &["-ec", line])
+}
+
+/// Runs `carafe` with arguments that must fail; what it says.
+pub(crate) fn carafe_fails(arguments: &[&str]) -> String {
+    let output = Command::new(CARAFE).args(arguments).output().unwrap();
+    assert!(!output.status.success(), "carafe {arguments:?} must fail");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A tree with what trees have: files of many sizes, links, modes, times, odd names.
+pub(crate) fn make_tree(at: &str) {
+    shell(&format!(
+        "mkdir -p '{at}/a/b/c' '{at}/with space' && cd '{at}' && \
+         for n in 0 1 4095 4096 65537 1048577 5000000; do head -c $n /dev/urandom > a/file-$n; done && \
+         for n in $(seq 40); do echo $n > a/b/small-$n; done && \
+         ln a/file-4096 a/b/hard && ln -s ../file-1 a/b/soft && ln -s /nowhere a/dangling && mkfifo a/pipe && \
+         chmod 640 a/file-1 && chmod 4755 a/file-0 && chmod 1777 'with space' && \
+         touch -d '2001-02-03 04:05:06.789' a/file-4095 && touch \"$(printf 'with space/caf\\303\\251 \\001')\" && \
+         truncate -s 100M a/sparse",
+    ));
+}
+
+/// What a tree is: names, types, modes, owners, times, links, and contents.
+pub(crate) fn fingerprint(at: &str) -> String {
+    shell(&format!(
+        "cd '{at}' && find . -not -type d -printf '%p %y %m %u %g %s %T@ %n %l\\n' | LC_ALL=C sort && \
+         find . -type d -printf '%p %y %m %u %g %T@\\n' | LC_ALL=C sort && \
+         find . -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum",
+    ))
+}
