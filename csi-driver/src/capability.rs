@@ -52,3 +52,9 @@ pub fn mount_flags(capability: &VolumeCapability) -> Vec<String> {
         Some(AccessType::Block(_)) | None => Vec::new(),
     }
 }
+
+/// Whether only one pod may use the volume.
+pub fn is_for_one_pod(capability: &VolumeCapability) -> bool {
+    let mode = capability.access_mode.as_ref().map(AccessMode::mode);
+    mode == Some(Mode::SingleNodeSingleWriter)
+}

@@ -162,6 +162,11 @@ pub enum PublishError {
         "volume {0} is not mounted at its staging path: give the volume a nodeStageSecretRef or a nodePublishSecretRef"
     )]
     NotStaged(String),
+    /// The volume is for one pod, and another has it.
+    #[error(
+        "volume {0} is ReadWriteOncePod and another pod on this node uses it: delete that pod first"
+    )]
+    InUse(String),
     /// Staging it now failed.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -180,7 +185,7 @@ impl From<PublishError> for Status {
         let code = match error {
             PublishError::Stage(stage) => return stage.into(),
             PublishError::Missing(_) => Code::InvalidArgument,
-            PublishError::NotStaged(_) => Code::FailedPrecondition,
+            PublishError::NotStaged(_) | PublishError::InUse(_) => Code::FailedPrecondition,
             PublishError::Target { .. } => Code::Internal,
         };
         Status::new(code, error.to_string())

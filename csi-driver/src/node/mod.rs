@@ -132,6 +132,12 @@ impl NodeService {
         } else if !publish::is_staged(&staging).map_err(failed)? {
             return Err(PublishError::NotStaged(id));
         }
+        let target = Path::new(&request.target_path);
+        if capability::is_for_one_pod(&capability)
+            && publish::is_published_elsewhere(&staging, target).map_err(failed)?
+        {
+            return Err(PublishError::InUse(id));
+        }
         let read_only = request.readonly || capability::is_read_only(&capability);
         publish::publish(&id, &staging, Path::new(&request.target_path), read_only)
     }

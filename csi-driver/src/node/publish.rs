@@ -19,6 +19,24 @@ pub(super) fn is_staged(staging: &Path) -> io::Result<bool> {
         .is_some_and(|entry| entry.fs_type == FUSE_TYPE))
 }
 
+/// Whether the volume that is mounted at `staging` is also published somewhere else
+/// than at `target`. Kubelet's binds for subPath belong to a pod that has it already.
+pub(super) fn is_published_elsewhere(staging: &Path, target: &Path) -> io::Result<bool> {
+    let (staging, target) = (mount::absolute(staging)?, mount::absolute(target)?);
+    let table = MountTable::read()?;
+    let Some(minor) = table.at(&staging).map(|entry| entry.minor) else {
+        return Ok(false);
+    };
+    let is_other = |path: &Path| {
+        let is_sub_path = path.iter().any(|part| part == "volume-subpaths");
+        path != staging && path != target && !is_sub_path
+    };
+    let mut same = table
+        .of_type(FUSE_TYPE)
+        .filter(|entry| entry.minor == minor);
+    Ok(same.any(|entry| is_other(&entry.target)))
+}
+
 /// Shows the volume at `target`, which is made if it is not there.
 pub(super) fn publish(
     volume: &str,
