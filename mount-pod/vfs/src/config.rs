@@ -46,7 +46,7 @@ impl Default for Config {
             entry_timeout: Duration::from_secs(1),
             dir_entry_timeout: Duration::from_secs(1),
             max_dirty_age: Duration::from_secs(5),
-            write_wait: Duration::from_secs(60),
+            write_wait: Duration::from_mins(1),
             max_readahead: 32 << 20,
             pack: false,
         }

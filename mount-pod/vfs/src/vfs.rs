@@ -55,7 +55,7 @@ pub(crate) struct Core {
     pub(crate) notices: Notices,
     pub(crate) gate: Gate,
     pub(crate) handles: Handles,
-    pub(crate) files: Files,
+    pub(crate) files: Arc<Files>,
     pub(crate) commits: Commits,
     /// Wakes the flusher because the pool runs out.
     pub(crate) pressure: Notify,
@@ -81,7 +81,7 @@ impl Vfs {
             notices: Notices::start(parts.invalidator),
             gate: Gate,
             config,
-            files: Files::default(),
+            files: Arc::default(),
             commits: Commits::default(),
             pressure: Notify::new(),
             refill: Mutex::default(),

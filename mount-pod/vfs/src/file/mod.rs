@@ -42,6 +42,8 @@ pub(crate) struct File {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) opens: u32,
+    /// Operations under way that need it in the table without a handle.
+    pub(crate) pins: u32,
     /// It left the table: look again.
     pub(crate) gone: bool,
     /// The attributes as the engine last told them; `None` before it did.
@@ -105,7 +107,7 @@ impl State {
 
     /// Whether nothing needs it in the table.
     pub(crate) fn is_idle(&self) -> bool {
-        self.opens == 0 && !self.is_dirty() && !self.held
+        self.opens == 0 && self.pins == 0 && !self.is_dirty()
     }
 
     /// The length that a reader sees.

@@ -10,10 +10,31 @@ use super::File;
 /// Closed files whose content the kernel may still have cached.
 const MAX_CLOSED: usize = 16 << 10;
 
+/// Keeps a file in the table.
+pub(crate) struct Pin {
+    files: Arc<Files>,
+    file: Arc<File>,
+}
+
+impl std::ops::Deref for Pin {
+    type Target = Arc<File>;
+
+    fn deref(&self) -> &Arc<File> {
+        &self.file
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.file.state.lock().pins -= 1;
+        self.files.forget_idle(&self.file);
+    }
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    files: Mutex<HashMap<Ino, Arc<File>>>,
+    used: Mutex<HashMap<Ino, Arc<File>>>,
     /// Files with dirty data; the flusher looks at these only.
     dirty: Mutex<HashMap<Ino, Arc<File>>>,
     closed: Mutex<HashMap<Ino, (Timestamp, u64)>>,
@@ -22,18 +43,29 @@ pub(crate) struct Files {
 impl Files {
     /// The file, if it is in use.
     pub(crate) fn find(&self, ino: Ino) -> Option<Arc<File>> {
-        self.files.lock().get(&ino).cloned()
+        self.used.lock().get(&ino).cloned()
+    }
+
+    /// The file, if it is in use; it stays in the table while the pin lives.
+    pub(crate) fn pin(self: &Arc<Self>, ino: Ino) -> Option<Pin> {
+        let used = self.used.lock();
+        let file = Arc::clone(used.get(&ino)?);
+        file.state.lock().pins += 1;
+        Some(Pin {
+            files: Arc::clone(self),
+            file,
+        })
     }
 
     /// The file; it is made if it is not in use.
     pub(crate) fn find_or_make(&self, ino: Ino) -> Arc<File> {
-        let mut files = self.files.lock();
+        let mut files = self.used.lock();
         Arc::clone(files.entry(ino).or_insert_with(|| Arc::new(File::new(ino))))
     }
 
     /// Takes the file out if nothing needs it.
     pub(crate) fn forget_idle(&self, file: &Arc<File>) {
-        let mut files = self.files.lock();
+        let mut files = self.used.lock();
         let mut state = file.state.lock();
         if state.is_idle() && !state.gone {
             state.gone = true;
@@ -43,10 +75,8 @@ impl Files {
 
     /// The file has dirty data.
     pub(crate) fn mark_dirty(&self, file: &Arc<File>) {
-        self.dirty
-            .lock()
-            .entry(file.ino)
-            .or_insert_with(|| Arc::clone(file));
+        // An older life of the inode may still stand there; it is clean.
+        self.dirty.lock().insert(file.ino, Arc::clone(file));
     }
 
     /// The files that have dirty data; forgets those that have none any more.
@@ -62,7 +92,9 @@ impl Files {
         });
         let found = dirty.values().cloned().collect();
         drop(dirty);
-        clean.iter().for_each(|file| self.forget_idle(file));
+        for file in &clean {
+            self.forget_idle(file);
+        }
         found
     }
 
@@ -87,6 +119,6 @@ impl Files {
 
     /// How many files are in use.
     pub(crate) fn len(&self) -> usize {
-        self.files.lock().len()
+        self.used.lock().len()
     }
 }

@@ -13,7 +13,7 @@ impl Vfs {
             return core.internal_attributes(call, node).await;
         }
         let ino = core.inner(ino)?;
-        let attr = match core.files.find(ino) {
+        let attr = match core.files.pin(ino) {
             Some(file) => core.getattr_of(call, &file).await?,
             None => core.meta.getattr(call, ino).await?,
         };
@@ -29,7 +29,7 @@ impl Vfs {
         core.check_writable()?;
         let ino = core.inner(ino)?;
         let ordered = set.size.is_some() || set.mtime.is_some() || set.mtime_now;
-        let attr = match core.files.find(ino) {
+        let attr = match core.files.pin(ino) {
             Some(file) if ordered => core.setattr_in_order(call, &file, set).await?,
             Some(file) => core.setattr_of(call, &file, set).await?,
             None => core.meta.setattr(call, ino, set).await?,

@@ -210,7 +210,7 @@ impl From<Segment> for Source {
 fn zeros(len: u32) -> Vec<Bytes> {
     let whole = ZEROS.len() as u32;
     let mut parts = vec![Bytes::from_static(&ZEROS); (len / whole) as usize];
-    if len % whole > 0 {
+    if !len.is_multiple_of(whole) {
         parts.push(Bytes::from_static(&ZEROS[..(len % whole) as usize]));
     }
     parts

@@ -40,10 +40,8 @@ struct Batch {
 impl Commits {
     /// Has the committer look at a file.
     pub(crate) fn enqueue(&self, file: &Arc<File>) {
-        self.waiting
-            .lock()
-            .entry(file.ino)
-            .or_insert_with(|| Arc::clone(file));
+        // An older life of the inode may still stand there; it is clean.
+        self.waiting.lock().insert(file.ino, Arc::clone(file));
         self.wake.notify_one();
     }
 }

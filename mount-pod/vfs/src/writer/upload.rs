@@ -16,17 +16,14 @@ impl Core {
         let result = self.blocks.put(key, parts).await;
         let mut state = file.state.lock();
         let queue = state.dirty.get_mut(&index);
-        let ready = match queue.and_then(|queue| queue.log(key.slice)) {
-            Some(log) => {
-                log.uploaded(key.index, result.is_ok());
-                log.ready()
-            }
-            None => {
-                // The log was cut off meanwhile: what came late goes too.
-                let size = key.index * self.config.block_size + key.size;
-                self.discard(vec![(key.slice, size)]);
-                false
-            }
+        let ready = if let Some(log) = queue.and_then(|queue| queue.log(key.slice)) {
+            log.uploaded(key.index, result.is_ok());
+            log.ready()
+        } else {
+            // The log was cut off meanwhile: what came late goes too.
+            let size = key.index * self.config.block_size + key.size;
+            self.discard(vec![(key.slice, size)]);
+            false
         };
         if let Err(error) = result {
             tracing::warn!(ino = %file.ino, block = %key, %error, "a block was not uploaded; it will be tried again");

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use carafe_cache::NoCache;
 use carafe_chunk::{BlockStore, BlockStoreConfig, JuiceFsLayout};
 use carafe_meta::{Call, ConnectOptions, Meta, SessionInfo, connect};
@@ -56,7 +57,9 @@ impl ObjectStore for Moody {
             return Err(ObjectError::Other("told to fail".into()));
         }
         self.puts.fetch_add(1, Ordering::SeqCst);
-        self.below.put(key, object).await
+        // A real store does not keep the pool's pages.
+        let copy = Bytes::copy_from_slice(&object.into_bytes());
+        self.below.put(key, copy.into()).await
     }
 
     async fn delete(&self, key: &str) -> carafe_object::Result<()> {

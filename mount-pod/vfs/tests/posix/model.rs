@@ -353,7 +353,6 @@ fn cases() -> ProptestConfig {
         .unwrap_or(100);
     ProptestConfig {
         cases,
-        max_shrink_iters: 500,
         failure_persistence: None,
         ..ProptestConfig::default()
     }
