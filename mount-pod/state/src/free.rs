@@ -68,6 +68,16 @@ impl FreeList {
         self.take_locked(&mut idle)
     }
 
+    /// A piece for one who was promised it: by counting, there is one. It may be away
+    /// for a moment, being given memory or trimmed.
+    pub(crate) fn take_promised(&self) -> u32 {
+        loop {
+            if let Some(index) = self.take_within(Duration::from_millis(1)) {
+                return index;
+            }
+        }
+    }
+
     /// The same, waiting for a piece to come back.
     pub(crate) fn take_within(&self, patience: Duration) -> Option<u32> {
         let mut idle = self.idle.lock();
@@ -132,6 +142,7 @@ impl FreeList {
             let offset = self.area.offset + index as usize * self.area.stride;
             let resident = self.mapping.punch(offset, self.area.stride).is_err();
             self.idle.lock().push_front(Idle { index, resident });
+            self.returned.notify_one();
             freed += 1;
             if resident {
                 break;

@@ -120,7 +120,7 @@ impl Pool {
     /// A page, if one is free and nobody waits for it.
     pub fn try_alloc(&self) -> Option<Page> {
         let permit = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
-        self.take(permit)
+        Some(self.take(permit))
     }
 
     /// A page, waiting for one until `deadline`. Waiters are served in their order.
@@ -133,12 +133,12 @@ impl Pool {
             .await
             .map_err(|_| PoolFull)?
             .map_err(|_| PoolFull)?;
-        self.take(permit).ok_or(PoolFull)
+        Ok(self.take(permit))
     }
 
-    fn take(&self, permit: OwnedSemaphorePermit) -> Option<Page> {
-        let index = self.shared.free.take()?;
-        Some(Page::new(&self.shared, index, permit))
+    fn take(&self, permit: OwnedSemaphorePermit) -> Page {
+        let index = self.shared.free.take_promised();
+        Page::new(&self.shared, index, permit)
     }
 
     /// The number of pages.

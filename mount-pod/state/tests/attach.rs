@@ -313,3 +313,22 @@ proptest! {
         recovery.leave();
     }
 }
+
+#[test]
+fn many_threads_get_every_page_and_no_refusal_before_the_last() {
+    for _ in 0..20 {
+        let region = Region::create(small()).unwrap();
+        let pool = region.pool();
+        let pages = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| [(); 4].map(|()| pool.try_alloc())))
+                .collect();
+            let taken = workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap());
+            taken.collect::<Vec<_>>()
+        });
+        assert!(pages.iter().all(Option::is_some), "32 pages for 32 who ask");
+        assert!(pool.try_alloc().is_none());
+    }
+}
