@@ -13,7 +13,7 @@ async fn acknowledged_bytes_and_handles_outlive_the_mount() {
     for pack in [false, true] {
         let volume = Volume::new().await;
         let config = Config {
-            max_dirty_age: Duration::from_secs(3600),
+            max_dirty_age: Duration::from_hours(1),
             pack,
             ..Config::default()
         };

@@ -35,7 +35,7 @@ async fn full_blocks_upload_while_the_file_is_written() {
     let volume = Volume::new().await;
     let mount = volume
         .mount(Config {
-            max_dirty_age: Duration::from_secs(3600),
+            max_dirty_age: Duration::from_hours(1),
             ..Config::default()
         })
         .await;

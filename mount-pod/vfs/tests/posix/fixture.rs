@@ -22,17 +22,16 @@ use carafe_types::{Format, Ino, SystemClock};
 use carafe_vfs::{Config, NoInvalidator, OpenFlags, Parts, Vfs, WriteFlags};
 use tempfile::TempDir;
 
-pub const BLOCK: u32 = 64 << 10;
-pub const PAGE: u32 = 4 << 10;
+pub(crate) const BLOCK: u32 = 64 << 10;
+pub(crate) const PAGE: u32 = 4 << 10;
 
 /// A store that fails or hangs when told to.
 #[derive(Debug, Default)]
-pub struct Moody {
+pub(crate) struct Moody {
     below: Memory,
-    pub fail_puts: AtomicBool,
-    pub hang_puts: AtomicBool,
-    pub puts: AtomicUsize,
-    pub live: AtomicUsize,
+    pub(crate) fail_puts: AtomicBool,
+    pub(crate) hang_puts: AtomicBool,
+    pub(crate) puts: AtomicUsize,
 }
 
 #[async_trait]
@@ -84,27 +83,27 @@ impl ObjectStore for Moody {
 }
 
 /// A volume and what all its clients share.
-pub struct Volume {
-    pub meta: Arc<dyn Meta>,
-    pub store: Arc<Moody>,
+pub(crate) struct Volume {
+    pub(crate) meta: Arc<dyn Meta>,
+    pub(crate) store: Arc<Moody>,
     url: String,
     _dir: TempDir,
 }
 
 /// One client's mount.
-pub struct Mount {
-    pub vfs: Vfs,
-    pub region: Region,
-    pub call: Call,
+pub(crate) struct Mount {
+    pub(crate) vfs: Vfs,
+    pub(crate) region: Region,
+    pub(crate) call: Call,
 }
 
-pub struct File {
-    pub ino: Ino,
-    pub handle: u64,
+pub(crate) struct File {
+    pub(crate) ino: Ino,
+    pub(crate) handle: u64,
 }
 
 impl Volume {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite3://{}/meta.db", dir.path().display());
         let meta = connect(&url, None, ConnectOptions::default())
@@ -128,16 +127,16 @@ impl Volume {
         }
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub async fn mount(&self, config: Config) -> Mount {
+    pub(crate) async fn mount(&self, config: Config) -> Mount {
         self.mount_with_pool(config, 512).await
     }
 
     /// Another client, with a pool of so many pages.
-    pub async fn mount_with_pool(&self, config: Config, pages: u32) -> Mount {
+    pub(crate) async fn mount_with_pool(&self, config: Config, pages: u32) -> Mount {
         let meta = connect(&self.url, None, ConnectOptions::default())
             .await
             .unwrap();
@@ -161,7 +160,12 @@ impl Volume {
     }
 
     /// A client over a region that another may have left.
-    pub fn mount_region(&self, meta: Arc<dyn Meta>, region: Region, config: Config) -> Mount {
+    pub(crate) fn mount_region(
+        &self,
+        meta: Arc<dyn Meta>,
+        region: Region,
+        config: Config,
+    ) -> Mount {
         let store: Arc<dyn ObjectStore> = self.store.clone();
         let blocks = BlockStoreConfig {
             block_size: BLOCK,
@@ -189,7 +193,7 @@ impl Volume {
 }
 
 impl Mount {
-    pub async fn create(&self, name: &str) -> File {
+    pub(crate) async fn create(&self, name: &str) -> File {
         let made = self
             .vfs
             .create(
@@ -208,7 +212,7 @@ impl Mount {
         }
     }
 
-    pub async fn open(&self, ino: Ino) -> File {
+    pub(crate) async fn open(&self, ino: Ino) -> File {
         let opened = self
             .vfs
             .open(&self.call, ino, OpenFlags::RDWR)
@@ -220,7 +224,7 @@ impl Mount {
         }
     }
 
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         file: &File,
         offset: u64,
@@ -238,7 +242,7 @@ impl Mount {
             .await
     }
 
-    pub async fn read(&self, file: &File, offset: u64, len: usize) -> Vec<u8> {
+    pub(crate) async fn read(&self, file: &File, offset: u64, len: usize) -> Vec<u8> {
         let parts = self
             .vfs
             .read(&self.call, file.ino, file.handle, offset, len)
@@ -247,13 +251,13 @@ impl Mount {
         parts.concat()
     }
 
-    pub async fn fsync(&self, file: &File) -> carafe_types::Result<()> {
+    pub(crate) async fn fsync(&self, file: &File) -> carafe_types::Result<()> {
         self.vfs
             .fsync(&self.call, file.ino, file.handle, false)
             .await
     }
 
-    pub async fn close(&self, file: File) -> carafe_types::Result<()> {
+    pub(crate) async fn close(&self, file: File) -> carafe_types::Result<()> {
         let flushed = self.vfs.flush(&self.call, file.ino, file.handle, 7).await;
         self.vfs
             .release(&self.call, file.ino, file.handle, None)
@@ -262,13 +266,13 @@ impl Mount {
         flushed
     }
 
-    pub async fn length(&self, ino: Ino) -> u64 {
+    pub(crate) async fn length(&self, ino: Ino) -> u64 {
         self.vfs.getattr(&self.call, ino).await.unwrap().attr.length
     }
 }
 
 /// Bytes that differ from seed to seed and from place to place.
-pub fn pattern(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     (0..len as u64)
         .map(|at| ((seed.wrapping_mul(0x9E37_79B9) + at * 31) >> 3) as u8 | 1)
         .collect()
