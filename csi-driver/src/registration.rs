@@ -24,10 +24,14 @@ pub struct RegistrationService {
 }
 
 /// Where the registration socket lies.
+///
+/// Kubelet's gRPC sends the socket's path, its slashes percent-encoded, as the
+/// request's `:authority`. Ours (by the letter) takes percent signs only in the part
+/// before an `@`, and ends the stream otherwise: so the name has an `@`.
 pub fn registration_socket(kubelet_dir: &Path, driver_name: &str) -> PathBuf {
     kubelet_dir
         .join("plugins_registry")
-        .join(format!("{driver_name}-reg.sock"))
+        .join(format!("{driver_name}@reg.sock"))
 }
 
 #[async_trait]
@@ -62,5 +66,24 @@ impl Registration for RegistrationService {
             );
         }
         Ok(Response::new(RegistrationStatusResponse {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::codegen::http::uri::Authority;
+
+    use super::*;
+
+    #[test]
+    fn kubelets_authority_is_one() {
+        let socket = registration_socket(Path::new("/var/lib/kubelet"), "csi.carafe.io");
+        // As grpc-go encodes it.
+        let encoded = socket.to_str().unwrap().replace('/', "%2F");
+        assert!(Authority::try_from(encoded.as_str()).is_ok(), "{encoded}");
+        assert!(
+            Authority::try_from("%2Fvar%2Freg.sock").is_err(),
+            "or else any name would do"
+        );
     }
 }

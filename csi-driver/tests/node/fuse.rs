@@ -2,10 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
@@ -23,14 +20,14 @@ const FORGET: u32 = 2;
 const BATCH_FORGET: u32 = 42;
 
 /// Serves until the kernel has unmounted, or `stop`.
-pub(crate) fn serve(device: OwnedFd, stop: Arc<AtomicBool>) {
+pub(crate) fn serve(device: &OwnedFd, stop: &AtomicBool) {
     let mut buffer = vec![0; 1 << 17];
     while !stop.load(Ordering::Relaxed) {
         let patience = Timespec {
             tv_sec: 0,
             tv_nsec: 20_000_000,
         };
-        match poll(&mut [PollFd::new(&device, PollFlags::IN)], Some(&patience)) {
+        match poll(&mut [PollFd::new(device, PollFlags::IN)], Some(&patience)) {
             Ok(0) | Err(Errno::INTR) => continue,
             _ => {}
         }
@@ -38,9 +35,9 @@ pub(crate) fn serve(device: OwnedFd, stop: Arc<AtomicBool>) {
             return;
         }
         // Another thread may be faster: without blocking there is nothing then.
-        let _ = rustix::fs::fcntl_setfl(&device, rustix::fs::OFlags::NONBLOCK);
-        match read(&device, &mut buffer) {
-            Ok(length) => answer(&device, &buffer[..length]),
+        let _ = rustix::fs::fcntl_setfl(device, rustix::fs::OFlags::NONBLOCK);
+        match read(device, &mut buffer) {
+            Ok(length) => answer(device, &buffer[..length]),
             Err(Errno::NODEV | Errno::CONNABORTED) => return,
             Err(_) => {}
         }

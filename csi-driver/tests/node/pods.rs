@@ -145,10 +145,10 @@ impl FakePods {
             .uid
             .clone()
             .unwrap();
-        self.start(&uid, state);
+        self.start(&uid, &state);
     }
 
-    fn start(&self, uid: &str, state: Arc<PodState>) {
+    fn start(&self, uid: &str, state: &Arc<PodState>) {
         let stop = Arc::new(AtomicBool::new(false));
         let (dir, behaviour) = (self.dir(uid), self.behaviour.clone());
         let (seen, stopped) = (state.clone(), stop.clone());
@@ -181,7 +181,7 @@ impl Pods for FakePods {
             std::thread::sleep(Duration::from_millis(20));
             std::fs::create_dir_all(dir).unwrap();
         });
-        self.start(&uid, state);
+        self.start(&uid, &state);
         Ok(PodRef { name, uid })
     }
 
@@ -285,7 +285,7 @@ fn begin(
     stop: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
     *state.arguments.lock() = Some(attach.arguments.clone());
-    *state.init.lock() = attach.init.clone();
+    state.init.lock().clone_from(&attach.init);
     *state.had_region.lock() = bundle.region.is_some();
     *state.clones.lock() = bundle.clones.len();
     *state.cache.lock() = bundle
@@ -295,7 +295,7 @@ fn begin(
     let devices = bundle.device.iter().chain(&bundle.clones);
     let serve = |device: &OwnedFd| {
         let (device, stop) = (device.try_clone().unwrap(), stop.clone());
-        std::thread::spawn(move || fuse::serve(device, stop))
+        std::thread::spawn(move || fuse::serve(&device, &stop))
     };
     let threads = devices.map(serve).collect();
     if bundle.region.is_none() {
@@ -316,9 +316,8 @@ fn converse(client: &Client, state: &PodState, stop: &AtomicBool) -> bool {
     let tell = |text: String| state.told.lock().push(text);
     while !stop.load(Ordering::Relaxed) {
         match client.receive(Some(Duration::from_millis(20))) {
-            Ok(None) => {}
             Ok(Some((FromKeeper::Secret { secret }, _))) => {
-                tell(format!("secret {}", secret.secret_key.expose()))
+                tell(format!("secret {}", secret.secret_key.expose()));
             }
             Ok(Some((FromKeeper::Release, _))) => {
                 tell("release".into());
@@ -337,7 +336,7 @@ fn converse(client: &Client, state: &PodState, stop: &AtomicBool) -> bool {
                 tell("end".into());
                 return true;
             }
-            Ok(Some(_)) => {}
+            Ok(Some(_) | None) => {}
             Err(HandoverError::Closed) => return false,
             Err(error) => panic!("{error}"),
         }

@@ -166,7 +166,7 @@ impl MountOptions {
                     .split(':')
                     .filter(|dir| !dir.is_empty())
                     .map(str::to_owned)
-                    .collect()
+                    .collect();
             }
             "cache-size" => cache.size = value.mebibytes()?,
             "cache-items" => cache.items = value.number()?,
