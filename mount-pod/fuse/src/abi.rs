@@ -59,6 +59,7 @@ pub(crate) mod op {
     pub(crate) const RENAME2: u32 = 45;
     pub(crate) const LSEEK: u32 = 46;
     pub(crate) const COPY_FILE_RANGE: u32 = 47;
+    pub(crate) const COPY_FILE_RANGE_64: u32 = 53;
 }
 
 /// Bits of a SETATTR's `valid`.

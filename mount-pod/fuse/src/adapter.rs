@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use carafe_state::Request;
 use carafe_types::{Error, Ino, Result};
-use carafe_vfs::{Call, OpKey, Vfs};
+use carafe_vfs::{Call, OpKey, OpenFlags, Vfs};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use crate::session::Reply;
 use crate::{
     abi::{Args, Body, Header, op},
     errno::{errno, is_failure},
 };
-pub(crate) use crate::session::Reply;
 
 /// Answers requests with a file system.
 pub(crate) struct Adapter {
@@ -43,10 +43,20 @@ impl Adapter {
     }
 
     /// Does what a request asks; the error is an errno.
-    pub(crate) async fn answer(&self, request: &Request, header: Header, cancel: &CancellationToken) -> std::result::Result<Reply, i32> {
+    pub(crate) async fn answer(
+        &self,
+        request: &Request,
+        header: Header,
+        cancel: &CancellationToken,
+    ) -> std::result::Result<Reply, i32> {
         let call = self.vfs.call(header.uid, header.gid, header.pid);
-        let mut ask = Ask { request, header, call, cancel };
-        if is_single_mutation(header.opcode) {
+        let mut ask = Ask {
+            request,
+            header,
+            call,
+            cancel,
+        };
+        if is_single_mutation(header.opcode, Args::of(request.bytes())) {
             ask.call.key = Some(self.key(request));
         }
         self.dispatch(&ask).await.map_err(|error| {
@@ -59,7 +69,11 @@ impl Adapter {
 
     /// Names this request for ever, so that a successor or a retry does it once.
     fn key(&self, request: &Request) -> OpKey {
-        OpKey { session: self.session.into(), slot: request.slot(), sequence: request.sequence() }
+        OpKey {
+            session: self.session.into(),
+            slot: request.slot(),
+            sequence: request.sequence(),
+        }
     }
 
     async fn dispatch(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -87,6 +101,7 @@ impl Adapter {
             op::FALLOCATE => self.fallocate(ask).await,
             op::LSEEK => self.lseek(ask).await,
             op::COPY_FILE_RANGE => self.copy_file_range(ask).await,
+            op::COPY_FILE_RANGE_64 => self.copy_file_range_64(ask).await,
             op::OPENDIR => self.opendir(ask).await,
             op::READDIR => self.readdir(ask, false).await,
             op::READDIRPLUS => self.readdir(ask, true).await,
@@ -105,14 +120,32 @@ impl Adapter {
     }
 }
 
-/// Operations that are exactly one transaction: only these may have a key, since
-/// the record of a key is the result of one transaction.
-fn is_single_mutation(opcode: u32) -> bool {
-    matches!(
-        opcode,
-        op::SYMLINK | op::MKNOD | op::MKDIR | op::UNLINK | op::RMDIR | op::RENAME | op::RENAME2 | op::LINK
-            | op::SETXATTR | op::REMOVEXATTR
-    )
+/// Operations that change something in exactly one transaction: only these may have a
+/// key, since the record of a key is the result of one transaction.
+fn is_single_mutation(opcode: u32, mut args: Args<'_>) -> bool {
+    match opcode {
+        op::SYMLINK
+        | op::MKNOD
+        | op::MKDIR
+        | op::UNLINK
+        | op::RMDIR
+        | op::RENAME
+        | op::RENAME2
+        | op::LINK
+        | op::SETATTR
+        | op::SETXATTR
+        | op::REMOVEXATTR
+        | op::FALLOCATE
+        | op::COPY_FILE_RANGE
+        | op::COPY_FILE_RANGE_64 => true,
+        op::OPEN => args.u32().is_some_and(|flags| OpenFlags(flags).truncate()),
+        // To find a file and cut it takes two; done again, that has the same outcome.
+        op::CREATE => args
+            .u32()
+            .map(OpenFlags)
+            .is_some_and(|flags| flags.exclusive() || !flags.truncate()),
+        _ => false,
+    }
 }
 
 impl Ask<'_> {

@@ -16,21 +16,36 @@ use rustix::{
 const FILE_SYSTEM: &str = "fuse.carafe";
 
 /// How to mount.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MountOptions {
     /// What /proc/mounts shows as the device.
     pub source: String,
     /// Nothing may be changed.
     pub read_only: bool,
-    /// Only the user that mounts may enter.
-    pub private: bool,
+    /// Others than the user that mounts may enter.
+    pub allow_other: bool,
+    /// The most that one READ asks for, in bytes; 0 leaves it to INIT.
+    pub max_read: u32,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            source: String::new(),
+            read_only: false,
+            allow_other: true,
+            max_read: 0,
+        }
+    }
 }
 
 /// Why a mount was not made or not taken away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MountError {
     /// There is no FUSE here.
-    #[error("open /dev/fuse: {0}: load the kernel's fuse module, or give this container the device")]
+    #[error(
+        "open /dev/fuse: {0}: load the kernel's fuse module, or give this container the device"
+    )]
     Device(Errno),
     /// The kernel refused the mount.
     #[error("mount: {0}{hint}", hint = mount_hint(*.0))]
@@ -59,18 +74,39 @@ fn unmount_hint(errno: Errno) -> &'static str {
 
 /// Opens the device and mounts it at `path`; the kernel then waits for a session.
 pub fn mount(path: &Path, options: &MountOptions) -> Result<OwnedFd, MountError> {
-    let device = open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(MountError::Device)?;
-    let allow_other = if options.private { "" } else { ",allow_other" };
-    // The kernel checks permissions itself, by the attributes that it gets.
-    let data = format!("fd={},rootmode=40000,user_id=0,group_id=0,default_permissions{allow_other}", device.as_raw_fd());
-    let data = CString::new(data).map_err(|_| MountError::Mount(Errno::INVAL))?;
+    let device = open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(MountError::Device)?;
+    let data = CString::new(data(&device, options)).map_err(|_| MountError::Mount(Errno::INVAL))?;
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     if options.read_only {
         flags |= MountFlags::RDONLY;
     }
-    let source = if options.source.is_empty() { "carafe" } else { &options.source };
-    rustix::mount::mount(source, path, FILE_SYSTEM, flags, Some(data.as_c_str())).map_err(MountError::Mount)?;
+    let source = if options.source.is_empty() {
+        "carafe"
+    } else {
+        &options.source
+    };
+    rustix::mount::mount(source, path, FILE_SYSTEM, flags, Some(data.as_c_str()))
+        .map_err(MountError::Mount)?;
     Ok(device)
+}
+
+/// The options in the kernel's form. It checks permissions itself, by the attributes
+/// that it gets.
+fn data(device: &OwnedFd, options: &MountOptions) -> String {
+    let device = device.as_raw_fd();
+    let others = if options.allow_other {
+        ",allow_other"
+    } else {
+        ""
+    };
+    let max_read = options.max_read;
+    let most = if max_read > 0 {
+        format!(",max_read={max_read}")
+    } else {
+        String::new()
+    };
+    format!("fd={device},rootmode=40000,user_id=0,group_id=0,default_permissions{others}{most}")
 }
 
 /// Unmounts if nobody uses it.
@@ -80,5 +116,6 @@ pub fn unmount(path: &Path) -> Result<(), MountError> {
 
 /// Takes the mount out of the tree at once; it ends when its last user is gone.
 pub fn detach(path: &Path) -> Result<(), MountError> {
-    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(MountError::Unmount)
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+        .map_err(MountError::Unmount)
 }

@@ -39,14 +39,16 @@ impl Notifier {
     /// Over a duplicate of the device. The thread ends with the notifier.
     pub fn new(device: OwnedFd) -> Self {
         let (queue, notices) = sync_channel(ROOM);
-        let started = thread::Builder::new().name("fuse-notify".into()).spawn(move || send_all(&device, &notices));
+        let started = thread::Builder::new()
+            .name("fuse-notify".into())
+            .spawn(move || send_all(&device, &notices));
         if let Err(error) = started {
             tracing::error!(%error, "no thread for invalidations: the kernel's timeouts must do");
         }
         Self { queue }
     }
 
-    fn post(&self, code: u32, body: Body) {
+    fn post(&self, code: u32, body: &Body) {
         let len = (crate::abi::REPLY_HEADER_LEN + body.0.len()) as u32;
         let mut message = Body::default().u32(len).u32(code).u64(0);
         message.0.extend_from_slice(&body.0);
@@ -58,13 +60,13 @@ impl Notifier {
 
 impl Invalidator for Notifier {
     fn inval_inode(&self, ino: Ino, _offset: i64, _len: i64) {
-        self.post(INVAL_INODE, attributes_of(ino));
+        self.post(INVAL_INODE, &attributes_of(ino));
     }
 
     fn inval_entry(&self, parent: Ino, name: &[u8]) {
         let mut body = Body::default().u64(parent.0).u32(name.len() as u32).u32(0);
         body.0.extend_from_slice(name);
-        self.post(INVAL_ENTRY, body.zeros(1));
+        self.post(INVAL_ENTRY, &body.zeros(1));
     }
 }
 
@@ -92,7 +94,11 @@ mod tests {
     fn pages_are_never_named() {
         let Body(bytes) = attributes_of(Ino(7));
         assert_eq!(bytes[..8], 7u64.to_ne_bytes());
-        assert_eq!(bytes[8..16], (-1i64).to_ne_bytes(), "an offset of 0 or more waits for locked pages");
+        assert_eq!(
+            bytes[8..16],
+            (-1i64).to_ne_bytes(),
+            "an offset of 0 or more waits for locked pages"
+        );
         assert_eq!(bytes.len(), 24, "fuse_notify_inval_inode_out");
     }
 }

@@ -4,6 +4,7 @@
 //! memory can answer needs no other thread; one that must wait moves to the
 //! runtime, and the thread reads on. Slots bound how many are under way.
 
+mod caught;
 mod interrupt;
 mod reader;
 mod transport;
@@ -30,6 +31,9 @@ pub struct SessionConfig {
     pub threads: usize,
     /// The kernel collects small writes. Fixed for the mount's life.
     pub writeback_cache: bool,
+    /// How many background requests (read-ahead, write-back) the kernel sends at once.
+    /// Fixed for the mount's life.
+    pub max_background: u16,
     /// How long [`Session::stop`] waits for requests that were begun.
     pub stop_patience: Duration,
 }
@@ -37,7 +41,12 @@ pub struct SessionConfig {
 impl Default for SessionConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { threads: (cores * 2).clamp(4, 16), writeback_cache: false, stop_patience: Duration::from_secs(30) }
+        Self {
+            threads: (cores * 2).clamp(4, 16),
+            writeback_cache: false,
+            max_background: 64,
+            stop_patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -94,7 +103,11 @@ impl Session {
     /// its clones. With a region that knows an INIT already, what its slots hold is
     /// answered first. `notifier` lives as long as the session.
     pub fn start(
-        devices: Vec<OwnedFd>, region: Region, vfs: Arc<Vfs>, notifier: Arc<Notifier>, runtime: Handle,
+        devices: Vec<OwnedFd>,
+        region: Region,
+        vfs: Arc<Vfs>,
+        notifier: Arc<Notifier>,
+        runtime: Handle,
         config: SessionConfig,
     ) -> Result<Self, SessionError> {
         let known = region.init().map(Arc::<[u8]>::from);
@@ -112,16 +125,27 @@ impl Session {
             config,
         });
         reader::answer_leftovers(&shared);
-        let threads = (0..shared.config.threads).map(|number| reader::spawn(&shared, number)).collect::<Result<_, _>>()?;
+        let threads = (0..shared.config.threads)
+            .map(|number| reader::spawn(&shared, number))
+            .collect::<Result<_, _>>()?;
         // The notifier's queue must outlive every request that may post to it.
-        shared.tasks.spawn_on(hold(notifier, shared.stage.subscribe()), &shared.runtime);
-        Ok(Self { shared, stage, threads: Mutex::new(threads) })
+        shared
+            .tasks
+            .spawn_on(hold(notifier, shared.stage.subscribe()), &shared.runtime);
+        Ok(Self {
+            shared,
+            stage,
+            threads: Mutex::new(threads),
+        })
     }
 
     /// What was agreed with the kernel, as soon as it is.
     pub async fn negotiated(&self) -> Result<Vec<u8>, SessionError> {
         let mut stage = self.stage.clone();
-        let stage = stage.wait_for(|stage| !matches!(stage, Stage::Waiting)).await.map_err(|_| SessionError::Ended)?;
+        let stage = stage
+            .wait_for(|stage| !matches!(stage, Stage::Waiting))
+            .await
+            .map_err(|_| SessionError::Ended)?;
         match &*stage {
             Stage::Serving(blob) => Ok(blob.to_vec()),
             Stage::Ended(Err(error)) => Err(error.clone()),
@@ -132,31 +156,47 @@ impl Session {
     /// Waits until the kernel has unmounted. Cancel safe.
     pub async fn ended(&self) -> Result<(), SessionError> {
         let mut stage = self.stage.clone();
-        match stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await.as_deref() {
+        match stage
+            .wait_for(|stage| matches!(stage, Stage::Ended(_)))
+            .await
+            .as_deref()
+        {
             Ok(Stage::Ended(result)) => result.clone(),
             _ => Ok(()),
         }
     }
 
     /// Stops reading, and finishes what was begun. The kernel keeps what comes
-    /// later for a successor.
+    /// later for a successor; requests that wait for a lock stay in their slots for it.
     pub async fn stop(&self) {
         self.shared.wake.all();
         let threads = std::mem::take(&mut *self.threads.lock());
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let joined = tokio::task::spawn_blocking(move || {
+            // A thread that panicked is as much at its end as the others.
+            for thread in threads {
+                drop(thread.join());
+            }
+        });
         if joined.await.is_err() {
             tracing::error!("a reader thread panicked");
         }
+        self.shared.interrupts.abandon();
         self.shared.end(Ok(()));
         self.shared.tasks.close();
-        if tokio::time::timeout(self.shared.config.stop_patience, self.shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(self.shared.config.stop_patience, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("requests are still under way: they stay in their slots");
         }
     }
 }
 
 async fn hold(notifier: Arc<Notifier>, mut stage: watch::Receiver<Stage>) {
-    let _ended = stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await.is_ok();
+    let _ended = stage
+        .wait_for(|stage| matches!(stage, Stage::Ended(_)))
+        .await
+        .is_ok();
     drop(notifier);
 }
 

@@ -47,9 +47,6 @@ mod flag {
 const PAGE: u32 = 4096;
 /// How far the kernel reads ahead of a sequential reader.
 const MAX_READAHEAD: u32 = 1 << 20;
-/// How many background requests (read-ahead, write-back) the kernel sends at once.
-const MAX_BACKGROUND: u16 = 64;
-const CONGESTION: u16 = 48;
 
 /// What the kernel offers.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +62,12 @@ impl Offer {
     pub(crate) fn read(mut args: Args<'_>) -> Option<Self> {
         let (major, minor, readahead, low) = (args.u32()?, args.u32()?, args.u32()?, args.u32()?);
         let high = args.u32().unwrap_or(0);
-        Some(Self { major, minor, readahead, flags: u64::from(low) | u64::from(high) << 32 })
+        Some(Self {
+            major,
+            minor,
+            readahead,
+            flags: u64::from(low) | u64::from(high) << 32,
+        })
     }
 
     /// Whether a session can be had at all: 7.31 (Linux 5.4) is the oldest.
@@ -74,16 +76,26 @@ impl Offer {
     }
 
     /// The answer: both the reply's body and what a successor needs to know.
-    pub(crate) fn answer(&self, max_write: u32, writeback_cache: bool) -> Vec<u8> {
-        let cache = if writeback_cache { flag::WRITEBACK_CACHE } else { 0 };
+    pub(crate) fn answer(
+        &self,
+        max_write: u32,
+        max_background: u16,
+        writeback_cache: bool,
+    ) -> Vec<u8> {
+        let cache = if writeback_cache {
+            flag::WRITEBACK_CACHE
+        } else {
+            0
+        };
         let flags = self.flags & (WANTED.iter().fold(0, |all, flag| all | flag) | cache);
         Body::default()
             .u32(MAJOR)
             .u32(MINOR.min(self.minor))
             .u32(self.readahead.min(MAX_READAHEAD))
             .u32(flags as u32)
-            .u16(MAX_BACKGROUND)
-            .u16(CONGESTION)
+            .u16(max_background)
+            // From here on the kernel slows down those who write: the usual three quarters.
+            .u16(max_background - max_background / 4)
             .u32(max_write)
             .u32(1) // times have nanoseconds
             .u16((max_write / PAGE) as u16)
@@ -101,11 +113,17 @@ mod tests {
     #[test]
     fn only_what_is_offered_is_taken() {
         let mut args = Vec::new();
-        for word in [7u32, 45, 131_072, (flag::ASYNC_READ | flag::MAX_PAGES | 1 << 4) as u32, 0] {
+        for word in [
+            7u32,
+            45,
+            131_072,
+            (flag::ASYNC_READ | flag::MAX_PAGES | 1 << 4) as u32,
+            0,
+        ] {
             args.extend_from_slice(&word.to_ne_bytes());
         }
         let offer = Offer::read(Args::new(&args)).unwrap();
-        let answer = offer.answer(1 << 20, true);
+        let answer = offer.answer(1 << 20, 64, true);
         assert_eq!(answer.len(), 64, "fuse_init_out");
         let mut read = Args::new(&answer);
         let words = [read.u32(), read.u32(), read.u32(), read.u32()];
@@ -115,7 +133,12 @@ mod tests {
 
     #[test]
     fn an_old_kernel_is_refused() {
-        let old = Offer { major: 7, minor: 26, readahead: 0, flags: 0 };
+        let old = Offer {
+            major: 7,
+            minor: 26,
+            readahead: 0,
+            flags: 0,
+        };
         assert!(!old.is_usable());
     }
 }

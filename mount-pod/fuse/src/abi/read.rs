@@ -84,7 +84,10 @@ mod tests {
     fn arguments_are_read_in_order_and_never_beyond_the_end() {
         let mut args = Args::new(b"\x01\0\0\0name\0to\0");
         assert_eq!(args.u32(), Some(1));
-        assert_eq!((args.name(), args.name(), args.name()), (Some(&b"name"[..]), Some(&b"to"[..]), None));
+        assert_eq!(
+            (args.name(), args.name(), args.name()),
+            (Some(&b"name"[..]), Some(&b"to"[..]), None)
+        );
         assert_eq!(args.u64(), None, "nothing is left");
         assert!(Header::read(&[0; 39]).is_none(), "a header is 40 bytes");
     }

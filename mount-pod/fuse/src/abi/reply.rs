@@ -38,12 +38,24 @@ impl Body {
     }
 
     fn attr(self, ino: u64, attr: &Attr) -> Self {
-        let blocks = if attr.kind == FileType::File { attr.length.div_ceil(STAT_BLOCK) } else { 0 };
+        let blocks = if attr.kind == FileType::File {
+            attr.length.div_ceil(STAT_BLOCK)
+        } else {
+            0
+        };
         let times = [attr.atime, attr.mtime, attr.ctime];
         let body = self.u64(ino).u64(attr.length).u64(blocks);
-        let body = times.iter().fold(body, |body, time| body.u64(time.secs as u64));
+        let body = times
+            .iter()
+            .fold(body, |body, time| body.u64(time.secs as u64));
         let body = times.iter().fold(body, |body, time| body.u32(time.nanos));
-        body.u32(attr.full_mode()).u32(attr.nlink).u32(attr.uid).u32(attr.gid).u32(attr.rdev).u32(IO_SIZE).u32(0)
+        body.u32(attr.full_mode())
+            .u32(attr.nlink)
+            .u32(attr.uid)
+            .u32(attr.gid)
+            .u32(attr.rdev)
+            .u32(IO_SIZE)
+            .u32(0)
     }
 
     /// A name that was found or made.
@@ -67,8 +79,16 @@ impl Body {
 
     /// A handle.
     pub(crate) fn opened(self, opened: Opened) -> Self {
-        let keep = if opened.keep_cache { fopen::KEEP_CACHE } else { 0 };
-        let direct = if opened.direct_io { fopen::DIRECT_IO } else { 0 };
+        let keep = if opened.keep_cache {
+            fopen::KEEP_CACHE
+        } else {
+            0
+        };
+        let direct = if opened.direct_io {
+            fopen::DIRECT_IO
+        } else {
+            0
+        };
         self.u64(opened.handle).u32(keep | direct).u32(0)
     }
 
@@ -94,7 +114,11 @@ pub(crate) fn dirent(body: Body, item: &DirItem, room: usize) -> Result<Body, Bo
         return Err(body);
     }
     let kind = item.kind.mode_bits() >> 12;
-    let mut body = body.u64(item.ino.0).u64(item.next).u32(item.name.len() as u32).u32(kind);
+    let mut body = body
+        .u64(item.ino.0)
+        .u64(item.next)
+        .u32(item.name.len() as u32)
+        .u32(kind);
     body.0.extend_from_slice(&item.name);
     Ok(body.zeros(len - 24 - item.name.len()))
 }
@@ -123,25 +147,62 @@ mod tests {
 
     fn entry() -> Entry {
         let (attr_ttl, entry_ttl) = (Duration::from_secs(1), Duration::from_millis(1500));
-        Entry { ino: Ino(7), generation: 1, attr: Attr::default(), attr_ttl, entry_ttl }
+        Entry {
+            ino: Ino(7),
+            generation: 1,
+            attr: Attr::default(),
+            attr_ttl,
+            entry_ttl,
+        }
     }
 
     #[test]
     fn replies_have_the_kernels_lengths() {
-        let attributes = Attributes { ino: Ino(7), attr: Attr::default(), ttl: Duration::ZERO };
-        let opened = Opened { handle: 1, keep_cache: true, direct_io: false };
-        assert_eq!(Body::default().entry(&entry()).0.len(), 128, "fuse_entry_out");
-        assert_eq!(Body::default().attributes(&attributes).0.len(), 104, "fuse_attr_out");
+        let attributes = Attributes {
+            ino: Ino(7),
+            attr: Attr::default(),
+            ttl: Duration::ZERO,
+        };
+        let opened = Opened {
+            handle: 1,
+            keep_cache: true,
+            direct_io: false,
+        };
+        assert_eq!(
+            Body::default().entry(&entry()).0.len(),
+            128,
+            "fuse_entry_out"
+        );
+        assert_eq!(
+            Body::default().attributes(&attributes).0.len(),
+            104,
+            "fuse_attr_out"
+        );
         assert_eq!(Body::default().opened(opened).0.len(), 16, "fuse_open_out");
-        assert_eq!(Body::default().statfs(&StatFs::default()).0.len(), 80, "fuse_statfs_out");
+        assert_eq!(
+            Body::default().statfs(&StatFs::default()).0.len(),
+            80,
+            "fuse_statfs_out"
+        );
     }
 
     #[test]
     fn listings_are_padded_and_stop_at_their_room() {
-        let item =
-            DirItem { ino: Ino(7), name: b"name".to_vec(), kind: FileType::File, next: 1, entry: Some(entry()) };
+        let item = DirItem {
+            ino: Ino(7),
+            name: b"name".to_vec(),
+            kind: FileType::File,
+            next: 1,
+            entry: Some(entry()),
+        };
         assert_eq!(dirent(Body::default(), &item, 4096).unwrap().0.len(), 32);
-        assert_eq!(direntplus(Body::default(), &item, 4096).unwrap().0.len(), 160);
-        assert!(direntplus(Body::default(), &item, 159).is_err(), "one byte too few");
+        assert_eq!(
+            direntplus(Body::default(), &item, 4096).unwrap().0.len(),
+            160
+        );
+        assert!(
+            direntplus(Body::default(), &item, 159).is_err(),
+            "one byte too few"
+        );
     }
 }

@@ -26,12 +26,23 @@ impl Adapter {
 
 /// What a SETATTR changes.
 fn changes(mut args: Args<'_>) -> Option<SetAttr> {
-    let (valid, _padding, _handle, size, _owner) = (args.u32()?, args.u32()?, args.u64()?, args.u64()?, args.u64()?);
+    let (valid, _padding, _handle, size, _owner) = (
+        args.u32()?,
+        args.u32()?,
+        args.u64()?,
+        args.u64()?,
+        args.u64()?,
+    );
     let secs = [args.u64()?, args.u64()?, args.u64()?];
     let nanos = [args.u32()?, args.u32()?, args.u32()?];
     let (mode, _unused, uid, gid) = (args.u32()?, args.u32()?, args.u32()?, args.u32()?);
     let has = |bit| valid & bit != 0;
-    let time = |bit, index: usize| has(bit).then(|| Timestamp { secs: secs[index] as i64, nanos: nanos[index] });
+    let time = |bit, index: usize| {
+        has(bit).then(|| Timestamp {
+            secs: secs[index] as i64,
+            nanos: nanos[index],
+        })
+    };
     Some(SetAttr {
         mode: has(fattr::MODE).then_some((mode & 0o7777) as u16),
         uid: has(fattr::UID).then_some(uid),

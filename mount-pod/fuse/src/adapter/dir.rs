@@ -18,12 +18,23 @@ impl Adapter {
 
     pub(super) async fn readdir(&self, ask: &Ask<'_>, plus: bool) -> Result<Reply> {
         let mut args = ask.args();
-        let (handle, cookie, room) = (given(args.u64())?, given(args.u64())?, given(args.u32())? as usize);
+        let (handle, cookie, room) = (
+            given(args.u64())?,
+            given(args.u64())?,
+            given(args.u32())? as usize,
+        );
         let limit = room / if plus { LEAST_ENTRY_PLUS } else { LEAST_ENTRY };
-        let items = self.vfs.readdir(&ask.call, ask.ino(), handle, cookie, limit.max(1), plus).await?;
+        let items = self
+            .vfs
+            .readdir(&ask.call, ask.ino(), handle, cookie, limit.max(1), plus)
+            .await?;
         let mut listing = Body::default();
         for item in &items {
-            let added = if plus { direntplus(listing, item, room) } else { dirent(listing, item, room) };
+            let added = if plus {
+                direntplus(listing, item, room)
+            } else {
+                dirent(listing, item, room)
+            };
             match added {
                 Ok(longer) => listing = longer,
                 Err(full) => return Ok(body(full)),
@@ -33,12 +44,16 @@ impl Adapter {
     }
 
     pub(super) async fn releasedir(&self, ask: &Ask<'_>) -> Result<Reply> {
-        self.vfs.releasedir(&ask.call, ask.ino(), given(ask.args().u64())?).await?;
+        self.vfs
+            .releasedir(&ask.call, ask.ino(), given(ask.args().u64())?)
+            .await?;
         Ok(Reply::Empty)
     }
 
     pub(super) async fn fsyncdir(&self, ask: &Ask<'_>) -> Result<Reply> {
-        self.vfs.fsyncdir(&ask.call, ask.ino(), given(ask.args().u64())?).await?;
+        self.vfs
+            .fsyncdir(&ask.call, ask.ino(), given(ask.args().u64())?)
+            .await?;
         Ok(Reply::Empty)
     }
 }

@@ -1,7 +1,7 @@
 //! Open files.
 
 use carafe_types::{Error, Ino, Result};
-use carafe_vfs::{Fallocate, OpenFlags, SetAttr, Whence, WriteFlags};
+use carafe_vfs::{Call, Fallocate, OpenFlags, SetAttr, Whence, WriteFlags};
 
 use super::{Adapter, Ask, Reply, body, given};
 use crate::abi::{Body, FSYNC_DATA_ONLY, RELEASE_FLOCK_UNLOCK, write_flag};
@@ -15,14 +15,25 @@ const WRITE_DATA: usize = crate::abi::HEADER_LEN + 40;
 const KEEP_SIZE: u32 = 0x01;
 const PUNCH_HOLE: u32 = 0x02;
 const ZERO_RANGE: u32 = 0x10;
+/// What fallocate(1) asks for to punch; without KEEP_SIZE the kernel refuses it.
+const PUNCH: u32 = PUNCH_HOLE | KEEP_SIZE;
+const ZERO_KEEP: u32 = ZERO_RANGE | KEEP_SIZE;
 
 impl Adapter {
     pub(super) async fn open(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
         let (flags, open_flags) = (OpenFlags(given(args.u32())?), given(args.u32())?);
         if flags.truncate() && open_flags & OPEN_KILL_SUIDGID != 0 {
-            let kill = SetAttr { kill_suid: true, ..SetAttr::default() };
-            self.vfs.setattr(&ask.call, ask.ino(), &kill).await?;
+            let kill = SetAttr {
+                kill_suid: true,
+                ..SetAttr::default()
+            };
+            // The key is the truncation's; this may be done again.
+            let call = Call {
+                key: None,
+                ..ask.call.clone()
+            };
+            self.vfs.setattr(&call, ask.ino(), &kill).await?;
         }
         let opened = self.vfs.open(&ask.call, ask.ino(), flags).await?;
         Ok(body(Body::default().opened(opened)))
@@ -33,25 +44,42 @@ impl Adapter {
         let (flags, mode) = (OpenFlags(given(args.u32())?), given(args.u32())?);
         let (_umask, _open_flags) = (given(args.u32())?, given(args.u32())?);
         let name = given(args.name())?;
-        let created = self.vfs.create(&ask.call, ask.ino(), name, mode, 0, flags).await?;
-        Ok(body(Body::default().entry(&created.entry).opened(created.opened)))
+        let created = self
+            .vfs
+            .create(&ask.call, ask.ino(), name, mode, 0, flags)
+            .await?;
+        Ok(body(
+            Body::default().entry(&created.entry).opened(created.opened),
+        ))
     }
 
     pub(super) async fn read(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
         let (handle, offset, size) = (given(args.u64())?, given(args.u64())?, given(args.u32())?);
-        let parts = self.vfs.read(&ask.call, ask.ino(), handle, offset, size as usize).await?;
+        let parts = self
+            .vfs
+            .read(&ask.call, ask.ino(), handle, offset, size as usize)
+            .await?;
         Ok(Reply::Data(parts))
     }
 
     pub(super) async fn write(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
-        let (handle, offset, size) = (given(args.u64())?, given(args.u64())?, given(args.u32())? as usize);
+        let (handle, offset, size) = (
+            given(args.u64())?,
+            given(args.u64())?,
+            given(args.u32())? as usize,
+        );
         let flags = given(args.u32())?;
-        let flags =
-            WriteFlags { cached: flags & write_flag::CACHE != 0, kill_suid: flags & write_flag::KILL_SUIDGID != 0 };
+        let flags = WriteFlags {
+            cached: flags & write_flag::CACHE != 0,
+            kill_suid: flags & write_flag::KILL_SUIDGID != 0,
+        };
         let data = given(ask.request.bytes().get(WRITE_DATA..WRITE_DATA + size))?;
-        let written = self.vfs.write(&ask.call, ask.ino(), handle, offset, data, flags).await?;
+        let written = self
+            .vfs
+            .write(&ask.call, ask.ino(), handle, offset, data, flags)
+            .await?;
         Ok(body(Body::default().u32(written as u32).u32(0)))
     }
 
@@ -64,25 +92,28 @@ impl Adapter {
 
     pub(super) async fn release(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
-        let (handle, _flags, release_flags) = (given(args.u64())?, given(args.u32())?, given(args.u32())?);
+        let (handle, _flags, release_flags) =
+            (given(args.u64())?, given(args.u32())?, given(args.u32())?);
         let owner = given(args.u64())?;
         let flock_owner = (release_flags & RELEASE_FLOCK_UNLOCK != 0).then_some(owner);
-        self.vfs.release(&ask.call, ask.ino(), handle, flock_owner).await?;
+        self.vfs
+            .release(&ask.call, ask.ino(), handle, flock_owner)
+            .await?;
         Ok(Reply::Empty)
     }
 
     pub(super) async fn fsync(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
         let (handle, flags) = (given(args.u64())?, given(args.u32())?);
-        self.vfs.fsync(&ask.call, ask.ino(), handle, flags & FSYNC_DATA_ONLY != 0).await?;
+        self.vfs
+            .fsync(&ask.call, ask.ino(), handle, flags & FSYNC_DATA_ONLY != 0)
+            .await?;
         Ok(Reply::Empty)
     }
 
     pub(super) async fn fallocate(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
         let (handle, offset, len) = (given(args.u64())?, given(args.u64())?, given(args.u64())?);
-        const PUNCH: u32 = PUNCH_HOLE | KEEP_SIZE;
-        const ZERO_KEEP: u32 = ZERO_RANGE | KEEP_SIZE;
         let how = match given(args.u32())? {
             0 => Fallocate::Grow,
             KEEP_SIZE => Fallocate::KeepSize,
@@ -91,7 +122,9 @@ impl Adapter {
             ZERO_KEEP => Fallocate::ZeroRangeKeepSize,
             _ => return Err(Error::Unsupported),
         };
-        self.vfs.fallocate(&ask.call, ask.ino(), handle, how, offset, len).await?;
+        self.vfs
+            .fallocate(&ask.call, ask.ino(), handle, how, offset, len)
+            .await?;
         Ok(Reply::Empty)
     }
 
@@ -103,17 +136,33 @@ impl Adapter {
             libc::SEEK_HOLE => Whence::Hole,
             _ => return Err(Error::Invalid),
         };
-        let found = self.vfs.lseek(&ask.call, ask.ino(), handle, offset, whence).await?;
+        let found = self
+            .vfs
+            .lseek(&ask.call, ask.ino(), handle, offset, whence)
+            .await?;
         Ok(body(Body::default().u64(found)))
     }
 
+    /// The older form, whose reply counts in 32 bits.
     pub(super) async fn copy_file_range(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let copied = self.copy(ask).await?;
+        Ok(body(Body::default().u32(copied as u32).u32(0)))
+    }
+
+    pub(super) async fn copy_file_range_64(&self, ask: &Ask<'_>) -> Result<Reply> {
+        Ok(body(Body::default().u64(self.copy(ask).await?)))
+    }
+
+    async fn copy(&self, ask: &Ask<'_>) -> Result<u64> {
         let mut args = ask.args();
         let from = (ask.ino(), given(args.u64())?, given(args.u64())?);
-        let to = (Ino(given(args.u64())?), given(args.u64())?, given(args.u64())?);
-        // The reply counts in 32 bits; the caller asks again for the rest.
+        let to = (
+            Ino(given(args.u64())?),
+            given(args.u64())?,
+            given(args.u64())?,
+        );
+        // Bounds one transaction, and fits either reply; the caller asks for the rest.
         let len = given(args.u64())?.min(1 << 30);
-        let copied = self.vfs.copy_file_range(&ask.call, from, to, len).await?;
-        Ok(body(Body::default().u32(copied as u32).u32(0)))
+        self.vfs.copy_file_range(&ask.call, from, to, len).await
     }
 }

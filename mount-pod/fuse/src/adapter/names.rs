@@ -34,7 +34,10 @@ impl Adapter {
         let (mode, rdev) = (given(args.u32())?, given(args.u32())?);
         let (_umask, _padding) = (given(args.u32())?, given(args.u32())?);
         let name = given(args.name())?;
-        let entry = self.vfs.mknod(&ask.call, ask.ino(), name, mode, 0, rdev).await?;
+        let entry = self
+            .vfs
+            .mknod(&ask.call, ask.ino(), name, mode, 0, rdev)
+            .await?;
         Ok(body(Body::default().entry(&entry)))
     }
 
@@ -47,12 +50,16 @@ impl Adapter {
     }
 
     pub(super) async fn unlink(&self, ask: &Ask<'_>) -> Result<Reply> {
-        self.vfs.unlink(&ask.call, ask.ino(), given(ask.args().name())?).await?;
+        self.vfs
+            .unlink(&ask.call, ask.ino(), given(ask.args().name())?)
+            .await?;
         Ok(Reply::Empty)
     }
 
     pub(super) async fn rmdir(&self, ask: &Ask<'_>) -> Result<Reply> {
-        self.vfs.rmdir(&ask.call, ask.ino(), given(ask.args().name())?).await?;
+        self.vfs
+            .rmdir(&ask.call, ask.ino(), given(ask.args().name())?)
+            .await?;
         Ok(Reply::Empty)
     }
 
@@ -67,7 +74,9 @@ impl Adapter {
         let mut args = ask.args();
         let to = Ino(given(args.u64())?);
         let (name, new_name) = (given(args.name())?, given(args.name())?);
-        self.vfs.rename(&ask.call, ask.ino(), name, to, new_name, RenameFlags::None).await?;
+        self.vfs
+            .rename(&ask.call, ask.ino(), name, to, new_name, RenameFlags::None)
+            .await?;
         Ok(Reply::Empty)
     }
 
@@ -83,7 +92,9 @@ impl Adapter {
             _ => return Err(Error::Unsupported),
         };
         let (name, new_name) = (given(args.name())?, given(args.name())?);
-        self.vfs.rename(&ask.call, ask.ino(), name, to, new_name, flags).await?;
+        self.vfs
+            .rename(&ask.call, ask.ino(), name, to, new_name, flags)
+            .await?;
         Ok(Reply::Empty)
     }
 }

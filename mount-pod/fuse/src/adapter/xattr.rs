@@ -25,7 +25,9 @@ impl Adapter {
             _ => return Err(Error::Invalid),
         };
         no_acl(name)?;
-        self.vfs.setxattr(&ask.call, ask.ino(), name, value, mode).await?;
+        self.vfs
+            .setxattr(&ask.call, ask.ino(), name, value, mode)
+            .await?;
         Ok(Reply::Empty)
     }
 
@@ -57,7 +59,11 @@ impl Adapter {
 }
 
 fn no_acl(name: &[u8]) -> Result<()> {
-    if ACLS.contains(&name) { Err(Error::Unsupported) } else { Ok(()) }
+    if ACLS.contains(&name) {
+        Err(Error::Unsupported)
+    } else {
+        Ok(())
+    }
 }
 
 /// A room of 0 asks for the length; one that is too small is an error.
@@ -65,5 +71,9 @@ fn sized(value: Vec<u8>, room: usize) -> Result<Reply> {
     if room == 0 {
         return Ok(body(Body::default().u32(value.len() as u32).u32(0)));
     }
-    if value.len() > room { Err(Error::OutOfRange) } else { Ok(Reply::Body(value)) }
+    if value.len() > room {
+        Err(Error::OutOfRange)
+    } else {
+        Ok(Reply::Body(value))
+    }
 }

@@ -41,6 +41,8 @@ pub(super) enum Received {
     Nothing,
     /// The mount is gone.
     Unmounted,
+    /// The device does not work.
+    Failed(Errno),
 }
 
 impl Transport {
@@ -50,7 +52,9 @@ impl Transport {
         }
         for device in &devices {
             let set = rustix::io::ioctl_fionbio(device, true);
-            set.map_err(|errno| SessionError::System("prepare the device", Arc::new(errno.into())))?;
+            set.map_err(|errno| {
+                SessionError::System("prepare the device", Arc::new(errno.into()))
+            })?;
         }
         Ok(Self { devices })
     }
@@ -70,10 +74,7 @@ impl Transport {
                 // ENOENT: the request was taken back before it was read.
                 Err(Errno::INTR | Errno::NOENT) => continue,
                 Err(Errno::NODEV) => Received::Unmounted,
-                Err(error) => {
-                    tracing::error!(%error, "the FUSE device cannot be read");
-                    Received::Unmounted
-                }
+                Err(errno) => Received::Failed(errno),
             };
         }
     }
@@ -87,7 +88,11 @@ impl Transport {
             Err(errno) => (-errno, Vec::new()),
         };
         let len = REPLY_HEADER_LEN + parts.iter().map(Bytes::len).sum::<usize>();
-        let header = Body::default().u32(len as u32).u32(error as u32).u64(unique).0;
+        let header = Body::default()
+            .u32(len as u32)
+            .u32(error as u32)
+            .u64(unique)
+            .0;
         let mut pieces = Vec::with_capacity(parts.len() + 1);
         pieces.push(IoSlice::new(&header));
         pieces.extend(parts.iter().map(|part| IoSlice::new(part)));
@@ -103,5 +108,9 @@ impl Transport {
 
 /// The same bytes in few enough pieces for one system call.
 fn few(parts: Vec<Bytes>) -> Vec<Bytes> {
-    if parts.len() <= MAX_PIECES { parts } else { vec![Bytes::from(parts.concat())] }
+    if parts.len() <= MAX_PIECES {
+        parts
+    } else {
+        vec![Bytes::from(parts.concat())]
+    }
 }

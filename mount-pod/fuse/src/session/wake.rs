@@ -22,8 +22,12 @@ pub(super) struct Wake {
 impl Wake {
     pub(super) fn new() -> Result<Self, SessionError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let event = event.map_err(|errno| SessionError::System("make an eventfd", Arc::new(errno.into())))?;
-        Ok(Self { event, set: AtomicBool::new(false) })
+        let event = event
+            .map_err(|errno| SessionError::System("make an eventfd", Arc::new(errno.into())))?;
+        Ok(Self {
+            event,
+            set: AtomicBool::new(false),
+        })
     }
 
     /// Wakes every thread that waits now or later.
@@ -39,7 +43,10 @@ impl Wake {
 
     /// Waits until `device` has a request, or everybody is woken.
     pub(super) fn wait(&self, device: impl AsFd) {
-        let mut fds = [PollFd::new(&device, PollFlags::IN), PollFd::new(&self.event, PollFlags::IN)];
+        let mut fds = [
+            PollFd::new(&device, PollFlags::IN),
+            PollFd::new(&self.event, PollFlags::IN),
+        ];
         // A signal or a failed poll leads to another read, which says what is wrong.
         let _ = poll(&mut fds, None);
     }

@@ -22,7 +22,7 @@ use carafe_fuse::{
     mount::{self, MountOptions},
 };
 use carafe_meta::{Call, ConnectOptions, Meta, SessionInfo, connect};
-use carafe_object::{Memory, ObjectStore};
+use carafe_object::ObjectStore;
 use carafe_state::{Config as RegionConfig, Region};
 use carafe_types::{Format, SystemClock};
 use carafe_vfs::{Config, Invalidator, NoInvalidator, Parts, Vfs};
@@ -31,39 +31,64 @@ use tokio::runtime::Runtime;
 
 const BLOCK: u32 = 1 << 20;
 /// No test takes as long as this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A formatted volume, and the runtime that its clients work on.
 pub(crate) struct Volume {
     pub(crate) runtime: Runtime,
-    store: Arc<Memory>,
+    store: Arc<dyn ObjectStore>,
     dir: TempDir,
 }
 
 impl Volume {
     pub(crate) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let volume = Self { runtime, store: Arc::default(), dir: tempfile::tempdir().unwrap() };
+        // The first test sets it; what a failed test logged is printed with it.
+        let _already_set = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_test_writer()
+            .try_init();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        // Files, since a store in memory would keep the pool's pages as its objects.
         let format = Format {
             name: "test".into(),
             uuid: "6d1f3a52-8a0b-4c8b-9a52-0b8f3a526d1f".into(),
+            storage: "file".into(),
+            bucket: format!("{}/objects/", dir.path().display()),
             block_size: BLOCK >> 10,
             trash_days: 0,
             ..Format::default()
         };
+        let volume = Self {
+            runtime,
+            store: carafe_object::open(&format).unwrap(),
+            dir,
+        };
         let meta = volume.meta();
-        volume.runtime.block_on(meta.format(&Call::internal(), &format, false)).unwrap();
+        volume
+            .runtime
+            .block_on(meta.format(&Call::internal(), &format, false))
+            .unwrap();
         volume
     }
 
     fn meta(&self) -> Arc<dyn Meta> {
         let url = format!("sqlite3://{}/meta.db", self.dir.path().display());
-        self.runtime.block_on(connect(&url, None, ConnectOptions::default())).unwrap()
+        self.runtime
+            .block_on(connect(&url, None, ConnectOptions::default()))
+            .unwrap()
     }
 
     fn region(&self) -> Region {
         let info = SessionInfo::default();
-        let session = self.runtime.block_on(self.meta().new_session(&Call::internal(), &info)).unwrap();
+        let session = self
+            .runtime
+            .block_on(self.meta().new_session(&Call::internal(), &info))
+            .unwrap();
         let region = Region::create(RegionConfig::with_pool(32 << 20)).unwrap();
         region.set_session(session.0);
         region
@@ -75,8 +100,11 @@ impl Volume {
     }
 
     fn vfs(&self, region: Region, invalidator: Arc<dyn Invalidator>) -> Arc<Vfs> {
-        let store: Arc<dyn ObjectStore> = Arc::clone(&self.store) as _;
-        let blocks = BlockStoreConfig { block_size: BLOCK, ..BlockStoreConfig::default() };
+        let store = Arc::clone(&self.store);
+        let blocks = BlockStoreConfig {
+            block_size: BLOCK,
+            ..BlockStoreConfig::default()
+        };
         let resolver = Arc::new(JuiceFsLayout { hash_prefix: false });
         let _entered = self.runtime.enter();
         let parts = Parts {
@@ -86,20 +114,35 @@ impl Volume {
             clock: Arc::new(SystemClock),
             invalidator,
         };
-        let config = Config { block_size: BLOCK, ..Config::default() };
+        let config = Config {
+            block_size: BLOCK,
+            ..Config::default()
+        };
         Arc::new(Vfs::new(parts, config))
     }
 
     /// A mount with its session.
     pub(crate) fn mounted(&self) -> Mounted<'_> {
+        let mut mounted = self.unserved();
+        mounted.serve();
+        mounted
+    }
+
+    /// A mount whose kernel waits for its first answer.
+    pub(crate) fn unserved(&self) -> Mounted<'_> {
         let point = self.dir.path().join("mount");
         fs::create_dir(&point).unwrap();
         let device = mount::mount(&point, &MountOptions::default()).unwrap();
         let watchdog = watch(connection(&point));
         let region = self.region();
-        let mut mounted = Mounted { volume: self, point, device, region, server: None, _watchdog: watchdog };
-        mounted.serve();
-        mounted
+        Mounted {
+            volume: self,
+            point,
+            device,
+            region,
+            server: None,
+            _watchdog: watchdog,
+        }
     }
 }
 
@@ -140,14 +183,27 @@ impl Mounted<'_> {
     fn serve(&mut self) {
         let device = || self.device.as_fd().try_clone_to_owned().unwrap();
         let notifier = Arc::new(Notifier::new(device()));
-        let vfs = self.volume.vfs(self.region.clone(), Arc::clone(&notifier) as _);
+        let vfs = self
+            .volume
+            .vfs(self.region.clone(), Arc::clone(&notifier) as _);
         let recovery = self.region.recover();
-        self.volume.runtime.block_on(vfs.adopt(recovery.handles, recovery.pages)).unwrap();
+        self.volume
+            .runtime
+            .block_on(vfs.adopt(recovery.handles, recovery.pages))
+            .unwrap();
         let (runtime, region) = (self.volume.runtime.handle().clone(), self.region.clone());
-        let config = SessionConfig { threads: 4, stop_patience: Duration::from_millis(200), ..Default::default() };
+        let config = SessionConfig {
+            threads: 4,
+            ..Default::default()
+        };
         let (for_session, told) = (Arc::clone(&vfs), Arc::clone(&notifier));
-        let session = Session::start(vec![device()], region, for_session, told, runtime, config).unwrap();
-        self.server = Some(Server { session, vfs, notifier });
+        let session =
+            Session::start(vec![device()], region, for_session, told, runtime, config).unwrap();
+        self.server = Some(Server {
+            session,
+            vfs,
+            notifier,
+        });
     }
 
     /// Stops reading requests: what applications ask from now on waits in the kernel.
@@ -184,8 +240,17 @@ impl Drop for Mounted<'_> {
 fn connection(point: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let point = point.display().to_string();
-    let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(&point)).unwrap();
-    line.split(' ').nth(2).unwrap().split(':').next_back().unwrap().to_owned()
+    let line = mounts
+        .lines()
+        .find(|line| line.split(' ').nth(4) == Some(&point))
+        .unwrap();
+    line.split(' ')
+        .nth(2)
+        .unwrap()
+        .split(':')
+        .next_back()
+        .unwrap()
+        .to_owned()
 }
 
 /// Aborts the connection when the returned sender lives longer than a test may.

@@ -24,7 +24,17 @@ const LONGEST: u64 = 4 << 20;
 fn write_mapped(file: &File, stop: &AtomicBool) {
     let prot = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let base = unsafe { mmap(std::ptr::null_mut(), MAPPED, prot, MapFlags::SHARED, file, 0) }.unwrap();
+    let base = unsafe {
+        mmap(
+            std::ptr::null_mut(),
+            MAPPED,
+            prot,
+            MapFlags::SHARED,
+            file,
+            0,
+        )
+    }
+    .unwrap();
     let mut round = 0usize;
     while !stop.load(Ordering::Relaxed) {
         round += 1;
@@ -64,8 +74,16 @@ fn nothing_waits_for_ever() {
     let volume = Volume::new();
     let mount = volume.mounted();
     fs::write(mount.path("file"), vec![0; LONGEST as usize]).unwrap();
-    let open = || File::options().read(true).write(true).open(mount.path("file")).unwrap();
-    let ino = Ino(std::os::unix::fs::MetadataExt::ino(&open().metadata().unwrap()));
+    let open = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(mount.path("file"))
+            .unwrap()
+    };
+    let ino = Ino(std::os::unix::fs::MetadataExt::ino(
+        &open().metadata().unwrap(),
+    ));
     let (mapped, cut, looked) = (open(), open(), open());
     let other = volume.client();
     let stop = AtomicBool::new(false);
@@ -102,8 +120,15 @@ fn nothing_waits_for_ever() {
 /// Another client changes the file's first byte.
 async fn touch(client: &carafe_vfs::Vfs, ino: Ino) {
     let call = client.call(0, 0, 1);
-    let handle = client.open(&call, ino, OpenFlags::RDWR).await.unwrap().handle;
-    client.write(&call, ino, handle, 0, b"x", WriteFlags::default()).await.unwrap();
+    let handle = client
+        .open(&call, ino, OpenFlags::RDWR)
+        .await
+        .unwrap()
+        .handle;
+    client
+        .write(&call, ino, handle, 0, b"x", WriteFlags::default())
+        .await
+        .unwrap();
     client.flush(&call, ino, handle, 1).await.unwrap();
     client.release(&call, ino, handle, None).await.unwrap();
 }
@@ -115,7 +140,9 @@ fn a_notice_makes_the_kernel_read_anew_what_another_client_wrote() {
     fs::write(mount.path("file"), "a").unwrap();
     assert_eq!(fs::read_to_string(mount.path("file")).unwrap(), "a");
     let file = File::open(mount.path("file")).unwrap();
-    let ino = Ino(std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap()));
+    let ino = Ino(std::os::unix::fs::MetadataExt::ino(
+        &file.metadata().unwrap(),
+    ));
     let mut byte = [0];
     file.read_exact_at(&mut byte, 0).unwrap();
     volume.runtime.block_on(touch(&volume.client(), ino));
