@@ -44,7 +44,10 @@ impl Cli {
     pub(crate) fn start_logging(&self) {
         let level = if self.verbose { "debug" } else { "info" };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
     }
 
     /// Runs the command to its end.
@@ -62,9 +65,15 @@ impl Cli {
 }
 
 /// One thread: for commands and supervisors, which have no data path.
-pub(crate) fn small_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Failure::system("start a runtime"))?.block_on(work)
+pub(crate) fn small_runtime(
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(Failure::system("start a runtime"))?
+        .block_on(work)
 }
 
 /// This machine's name, or the pod's.
@@ -75,5 +84,7 @@ fn host_name() -> String {
 
 fn install_tls() -> Result<(), Failure> {
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    installed.map_err(|_| Failure::Usage("another TLS provider is installed: a defect of this build".into()))
+    installed.map_err(|_| {
+        Failure::Usage("another TLS provider is installed: a defect of this build".into())
+    })
 }

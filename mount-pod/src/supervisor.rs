@@ -60,12 +60,27 @@ pub(crate) async fn supervise(mut upstream: impl Upstream, mut held: Held) -> Re
 
 /// A worker ends by itself only when the mount has ended. A worker that was
 /// killed leaves its state with the holders; nobody serves until they act.
-async fn farewell(status: std::process::ExitStatus, held: &Held, upstream: &mut impl Upstream) -> Result<(), Failure> {
+async fn farewell(
+    status: std::process::ExitStatus,
+    held: &Held,
+    upstream: &mut impl Upstream,
+) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
     }
-    let reason = format!("the worker of {} ended: {status}", held.attach.arguments.mount_point);
-    upstream.tell(&FromPod::Failed { reason: reason.clone(), lasting: false }, None).await?;
+    let reason = format!(
+        "the worker of {} ended: {status}",
+        held.attach.arguments.mount_point
+    );
+    upstream
+        .tell(
+            &FromPod::Failed {
+                reason: reason.clone(),
+                lasting: false,
+            },
+            None,
+        )
+        .await?;
     Err(Failure::Mount(reason))
 }
 
@@ -80,7 +95,8 @@ impl Held {
             FromPod::InitDone { blob } => self.attach.init = Some(blob.clone()),
             FromPod::Ready => self.serving = true,
             FromPod::Failed { .. } | FromPod::Released => self.serving = false,
-            FromPod::Hello(_) | FromPod::Pong { .. } | FromPod::Stats { .. } | FromPod::Unknown => {}
+            FromPod::Hello(_) | FromPod::Pong { .. } | FromPod::Stats { .. } | FromPod::Unknown => {
+            }
         }
         false
     }

@@ -19,14 +19,18 @@ use crate::{
 
 /// Serves until the mount ends; says why if it cannot.
 pub(crate) async fn run() -> Result<(), Failure> {
-    let socket = duplicate(std::io::stdin()).map_err(Failure::system("take the parent's socket"))?;
+    let socket =
+        duplicate(std::io::stdin()).map_err(Failure::system("take the parent's socket"))?;
     let keeper = Link::new(socket).map_err(handover)?;
     let (attach, bundle) = attached(&keeper).await?;
     let served = orders::serve(&keeper, attach, bundle).await;
     if let Err(failure) = &served {
         let reason = failure.to_string();
         let lasting = matches!(failure, Failure::Usage(_));
-        keeper.send(&FromPod::Failed { reason, lasting }, &[]).await.map_err(handover)?;
+        keeper
+            .send(&FromPod::Failed { reason, lasting }, &[])
+            .await
+            .map_err(handover)?;
     }
     served
 }
@@ -34,7 +38,9 @@ pub(crate) async fn run() -> Result<(), Failure> {
 async fn attached(keeper: &Link) -> Result<(Attach, Bundle), Failure> {
     let (message, fds) = keeper.receive().await.map_err(handover)?;
     let FromKeeper::Attach(attach) = message else {
-        return Err(Failure::Mount("the parent began with another message than Attach".into()));
+        return Err(Failure::Mount(
+            "the parent began with another message than Attach".into(),
+        ));
     };
     let bundle = Bundle::from_wire(attach.descriptors, fds).map_err(handover)?;
     Ok((*attach, bundle))

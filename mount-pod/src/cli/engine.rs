@@ -15,9 +15,14 @@ pub(crate) async fn connect(url: &str) -> Result<Arc<dyn Meta>, Failure> {
 }
 
 /// Connects with a password from elsewhere.
-pub(crate) async fn connect_with(url: &str, password: Option<&Secret>) -> Result<Arc<dyn Meta>, Failure> {
+pub(crate) async fn connect_with(
+    url: &str,
+    password: Option<&Secret>,
+) -> Result<Arc<dyn Meta>, Failure> {
     let options = carafe_meta::ConnectOptions::default();
-    carafe_meta::connect(url, password, options).await.map_err(|error| Failure::Engine(error.to_string()))
+    carafe_meta::connect(url, password, options)
+        .await
+        .map_err(|error| Failure::Engine(error.to_string()))
 }
 
 /// The setting, or `None` if the engine is not formatted.
@@ -32,9 +37,14 @@ pub(crate) async fn load_if_formatted(meta: &dyn Meta) -> Result<Option<Format>,
 /// The setting of an engine that must be formatted, and that this build can serve.
 pub(crate) async fn load(meta: &dyn Meta) -> Result<Format, Failure> {
     let format = load_if_formatted(meta).await?.ok_or_else(|| {
-        Failure::Engine(format!("{} is not formatted: run `carafe format META-URL NAME` first", meta.name()))
+        Failure::Engine(format!(
+            "{} is not formatted: run `carafe format META-URL NAME` first",
+            meta.name()
+        ))
     })?;
-    format.check().map_err(|error| Failure::Engine(error.to_string()))?;
+    format
+        .check()
+        .map_err(|error| Failure::Engine(error.to_string()))?;
     Ok(format)
 }
 

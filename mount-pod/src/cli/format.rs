@@ -80,17 +80,31 @@ impl FormatArgs {
         }
         let (force, is_new) = (self.force, existing.is_none());
         let format = self.setting(existing)?;
-        format.check().map_err(|error| Failure::Usage(error.to_string()))?;
+        format
+            .check()
+            .map_err(|error| Failure::Usage(error.to_string()))?;
         prepare_store(&format, is_new).await?;
         meta.format(&Call::internal(), &format, force).await?;
-        println!("volume {} is formatted: metadata in {}, data in {}", format.name, meta.name(), format.bucket);
+        println!(
+            "volume {} is formatted: metadata in {}, data in {}",
+            format.name,
+            meta.name(),
+            format.bucket
+        );
         Ok(())
     }
 
     /// The new setting: what the arguments say, upon what an existing volume has.
     fn setting(self, existing: Option<Format>) -> Result<Format, Failure> {
-        let fresh = Format { uuid: uuid::Uuid::new_v4().to_string(), ..Format::default() };
-        let base = if self.force { fresh } else { existing.unwrap_or(fresh) };
+        let fresh = Format {
+            uuid: uuid::Uuid::new_v4().to_string(),
+            ..Format::default()
+        };
+        let base = if self.force {
+            fresh
+        } else {
+            existing.unwrap_or(fresh)
+        };
         let bucket = self.bucket.unwrap_or_else(|| default_bucket(&base));
         Ok(Format {
             name: self.name,
@@ -126,11 +140,19 @@ impl From<CompressArg> for Compression {
 async fn prepare_store(format: &Format, is_new: bool) -> Result<(), Failure> {
     let store = carafe_object::open(format).map_err(store_failure)?;
     carafe_object::check(&store).await.map_err(store_failure)?;
-    if is_new && !carafe_object::is_empty(&store).await.map_err(store_failure)? {
+    if is_new
+        && !carafe_object::is_empty(&store)
+            .await
+            .map_err(store_failure)?
+    {
         let place = store.describe();
-        return Err(Failure::Store(format!("{place} is not empty: choose another name or bucket, or remove what is there")));
+        return Err(Failure::Store(format!(
+            "{place} is not empty: choose another name or bucket, or remove what is there"
+        )));
     }
-    carafe_object::write_uuid(&store, &format.uuid).await.map_err(store_failure)
+    carafe_object::write_uuid(&store, &format.uuid)
+        .await
+        .map_err(store_failure)
 }
 
 fn store_failure(error: impl std::fmt::Display) -> Failure {
@@ -140,17 +162,25 @@ fn store_failure(error: impl std::fmt::Display) -> Failure {
 /// The name stands in object keys and bucket names, so it is held to their rules.
 fn check_name(name: &str) -> Result<(), Failure> {
     let fits = (3..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-');
     if fits {
         return Ok(());
     }
-    Err(Failure::Usage(format!("{name:?} is no volume name: use 3 to 63 of a-z, 0-9 and -, not at the ends")))
+    Err(Failure::Usage(format!(
+        "{name:?} is no volume name: use 3 to 63 of a-z, 0-9 and -, not at the ends"
+    )))
 }
 
 fn default_bucket(base: &Format) -> String {
-    if base.bucket.is_empty() { "/var/jfs/".into() } else { base.bucket.clone() }
+    if base.bucket.is_empty() {
+        "/var/jfs/".into()
+    } else {
+        base.bucket.clone()
+    }
 }
 
 /// Mounts may start in another directory, so a `file` store's is made absolute,
@@ -159,8 +189,12 @@ fn absolute_bucket(storage: &str, bucket: String) -> Result<String, Failure> {
     if storage != "file" {
         return Ok(bucket);
     }
-    let absolute = std::path::absolute(&bucket).map_err(Failure::system(format!("bucket {bucket}")))?;
-    Ok(format!("{}/", absolute.display().to_string().trim_end_matches('/')))
+    let absolute =
+        std::path::absolute(&bucket).map_err(Failure::system(format!("bucket {bucket}")))?;
+    Ok(format!(
+        "{}/",
+        absolute.display().to_string().trim_end_matches('/')
+    ))
 }
 
 #[cfg(test)]

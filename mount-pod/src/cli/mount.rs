@@ -68,16 +68,36 @@ impl MountArgs {
         small_runtime(self.serve(arguments, readiness))
     }
 
-    async fn serve(self, arguments: MountArguments, mut readiness: Readiness) -> Result<(), Failure> {
+    async fn serve(
+        self,
+        arguments: MountArguments,
+        mut readiness: Readiness,
+    ) -> Result<(), Failure> {
         let secret = self.secret();
         let mounted = async {
             let format = check(&self.meta_url, &secret).await?;
             mount_device(&self.mount_point, &format, &arguments)
         };
-        let bundle = mounted.await.inspect_err(|failure| readiness.failed(&failure.to_string()))?;
-        let attach = Attach { protocol: PROTOCOL, epoch: 1, arguments, secret, ..Attach::default() };
+        let bundle = mounted
+            .await
+            .inspect_err(|failure| readiness.failed(&failure.to_string()))?;
+        let attach = Attach {
+            protocol: PROTOCOL,
+            epoch: 1,
+            arguments,
+            secret,
+            ..Attach::default()
+        };
         let host = Host::new(self.mount_point, readiness)?;
-        supervise(host, Held { attach, bundle, serving: false }).await
+        supervise(
+            host,
+            Held {
+                attach,
+                bundle,
+                serving: false,
+            },
+        )
+        .await
     }
 
     fn arguments(&self) -> Result<MountArguments, Failure> {
@@ -85,9 +105,14 @@ impl MountArgs {
         for ignored in std::mem::take(&mut options.ignored) {
             tracing::warn!("the mount option {ignored} changes nothing here");
         }
-        let mount_point = std::path::absolute(&self.mount_point).map_err(Failure::system("mount point"))?;
+        let mount_point =
+            std::path::absolute(&self.mount_point).map_err(Failure::system("mount point"))?;
         Ok(MountArguments {
-            subdir: if self.subdir.is_empty() { options.subdir.clone() } else { self.subdir.clone() },
+            subdir: if self.subdir.is_empty() {
+                options.subdir.clone()
+            } else {
+                self.subdir.clone()
+            },
             read_only: self.read_only || options.read_only,
             mount_point: mount_point.display().to_string(),
             node: super::host_name(),
@@ -103,15 +128,21 @@ impl MountArgs {
             ("buffer-size", self.buffer_size.clone()),
             ("no-bgjob", self.no_bgjob.then(|| "true".to_owned())),
         ];
-        let named = named.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-        MountOptions::parse(self.options.iter().cloned().chain(named)).map_err(|error| Failure::Usage(error.to_string()))
+        let named = named
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value?)));
+        MountOptions::parse(self.options.iter().cloned().chain(named))
+            .map_err(|error| Failure::Usage(error.to_string()))
     }
 
     fn secret(&self) -> VolumeSecret {
         let password = std::env::var("META_PASSWORD").ok();
         VolumeSecret {
             metaurl: Secret::new(&self.meta_url),
-            envs: password.map(|text| ("META_PASSWORD".to_owned(), Secret::new(text))).into_iter().collect::<BTreeMap<_, _>>(),
+            envs: password
+                .map(|text| ("META_PASSWORD".to_owned(), Secret::new(text)))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
             ..VolumeSecret::default()
         }
     }
@@ -126,13 +157,21 @@ async fn check(meta_url: &str, secret: &VolumeSecret) -> Result<Format, Failure>
     engine::load(meta.as_ref()).await
 }
 
-fn mount_device(mount_point: &Path, format: &Format, arguments: &MountArguments) -> Result<Bundle, Failure> {
+fn mount_device(
+    mount_point: &Path,
+    format: &Format,
+    arguments: &MountArguments,
+) -> Result<Bundle, Failure> {
     let options = carafe_fuse::mount::MountOptions {
         source: format!("carafe:{}", format.name),
         read_only: arguments.read_only,
         ..Default::default()
     };
     let mount = carafe_fuse::mount::mount(mount_point, &options);
-    let device = mount.map_err(|error| Failure::Mount(format!("{}: {error}", mount_point.display())))?;
-    Ok(Bundle { device: Some(device), ..Bundle::default() })
+    let device =
+        mount.map_err(|error| Failure::Mount(format!("{}: {error}", mount_point.display())))?;
+    Ok(Bundle {
+        device: Some(device),
+        ..Bundle::default()
+    })
 }

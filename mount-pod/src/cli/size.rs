@@ -14,13 +14,14 @@ pub(crate) fn parse(text: &str, unit: u64) -> Result<u64, String> {
         "P" | "PB" | "PIB" => 1 << 50,
         other => return Err(format!("{other:?} is not a unit: use K, M, G, T or P")),
     };
-    let number: f64 = digits.parse().map_err(|_| format!("{text:?} is not a size: write it as 64K, 4M or 1.5G"))?;
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is not a size: write it as 64K, 4M or 1.5G"))?;
     if !(0.0..1e19).contains(&(number * scale as f64)) {
         return Err(format!("{text:?} is out of range"));
     }
     Ok((number * scale as f64) as u64)
 }
-
 
 /// A clap parser for sizes whose bare number counts GiB.
 pub(crate) fn gibibytes(text: &str) -> Result<u64, String> {
@@ -38,7 +39,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_juicefs_users_write_them() {
-        for (text, bytes) in [("4096", 4 << 20), ("4M", 4 << 20), ("64K", 64 << 10), ("1.5G", 3 << 29), ("0", 0)] {
+        for (text, bytes) in [
+            ("4096", 4 << 20),
+            ("4M", 4 << 20),
+            ("64K", 64 << 10),
+            ("1.5G", 3 << 29),
+            ("0", 0),
+        ] {
             assert_eq!(parse(text, 1 << 10), Ok(bytes), "{text}");
         }
     }

@@ -43,7 +43,11 @@ async fn report(meta: &dyn Meta) -> Result<Value, Failure> {
 }
 
 fn without_secrets(mut format: Format) -> Value {
-    for secret in [&mut format.secret_key, &mut format.session_token, &mut format.encrypt_key] {
+    for secret in [
+        &mut format.secret_key,
+        &mut format.session_token,
+        &mut format.encrypt_key,
+    ] {
         if !secret.is_empty() {
             *secret = Secret::new("removed");
         }

@@ -25,9 +25,13 @@ pub(crate) struct UmountArgs {
 impl UmountArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let client = client_of(&self.mount_point)?;
-        let unmounted =
-            if self.force { carafe_fuse::mount::detach(&self.mount_point) } else { carafe_fuse::mount::unmount(&self.mount_point) };
-        unmounted.map_err(|error| Failure::Mount(format!("{}: {error}", self.mount_point.display())))?;
+        let unmounted = if self.force {
+            carafe_fuse::mount::detach(&self.mount_point)
+        } else {
+            carafe_fuse::mount::unmount(&self.mount_point)
+        };
+        unmounted
+            .map_err(|error| Failure::Mount(format!("{}: {error}", self.mount_point.display())))?;
         match client {
             Some(client) => wait_for(client, Duration::from_secs(self.timeout)),
             None => Ok(()),
@@ -39,17 +43,30 @@ impl UmountArgs {
 fn client_of(mount_point: &Path) -> Result<Option<rustix::process::Pid>, Failure> {
     let path = crate::supervisor::process_file(mount_point)?;
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    Ok(text.trim().parse().ok().and_then(rustix::process::Pid::from_raw))
+    Ok(text
+        .trim()
+        .parse()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw))
 }
 
 fn wait_for(client: rustix::process::Pid, patience: Duration) -> Result<(), Failure> {
-    let Ok(process) = rustix::process::pidfd_open(client, rustix::process::PidfdFlags::empty()) else {
+    let Ok(process) = rustix::process::pidfd_open(client, rustix::process::PidfdFlags::empty())
+    else {
         return Ok(());
     };
-    let mut ends = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-    let limit = rustix::event::Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
+    let mut ends = [rustix::event::PollFd::new(
+        &process,
+        rustix::event::PollFlags::IN,
+    )];
+    let limit = rustix::event::Timespec {
+        tv_sec: patience.as_secs() as i64,
+        tv_nsec: 0,
+    };
     match rustix::event::poll(&mut ends, Some(&limit)) {
-        Ok(0) => Err(Failure::Mount(format!("the client (process {client}) still writes back after {patience:?}"))),
+        Ok(0) => Err(Failure::Mount(format!(
+            "the client (process {client}) still writes back after {patience:?}"
+        ))),
         Ok(_) => Ok(()),
         Err(errno) => Err(Failure::System("wait for the client".into(), errno.into())),
     }

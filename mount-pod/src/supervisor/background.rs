@@ -25,7 +25,11 @@ impl Readiness {
 
     /// The mount is served.
     pub(crate) fn ready(&mut self, mount_point: &str) {
-        if self.background { self.answer("ready") } else { println!("mounted at {mount_point}; end it with `carafe umount` or Ctrl-C") }
+        if self.background {
+            self.answer("ready")
+        } else {
+            println!("mounted at {mount_point}; end it with `carafe umount` or Ctrl-C")
+        }
     }
 
     /// The mount is not served; `reason` is for the user.
@@ -64,7 +68,10 @@ pub(crate) fn start_in_background(log: &Path) -> Result<(), Failure> {
     }
     match said.trim() {
         "ready" => Ok(()),
-        "" => Err(Failure::Mount(format!("the mount ended before it was ready; see {}", log.display()))),
+        "" => Err(Failure::Mount(format!(
+            "the mount ended before it was ready; see {}",
+            log.display()
+        ))),
         reason => Err(Failure::Mount(reason.to_owned())),
     }
 }

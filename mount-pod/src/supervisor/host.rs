@@ -57,7 +57,9 @@ impl Upstream for Host {
 
     async fn tell(&mut self, message: &FromPod, _region: Option<&OwnedFd>) -> Result<(), Failure> {
         match message {
-            FromPod::Ready => self.readiness.ready(&self.mount_point.display().to_string()),
+            FromPod::Ready => self
+                .readiness
+                .ready(&self.mount_point.display().to_string()),
             FromPod::Failed { reason, .. } => {
                 self.readiness.failed(reason);
                 self.detach();
@@ -87,7 +89,12 @@ impl Drop for Host {
 /// Where the supervisor of a mount point leaves its process id for `umount`.
 pub(crate) fn process_file(mount_point: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(mount_point).map_err(Failure::system("mount point"))?;
-    let name = absolute.display().to_string().trim_matches('/').replace('%', "%25").replace('/', "%2f");
+    let name = absolute
+        .display()
+        .to_string()
+        .trim_matches('/')
+        .replace('%', "%25")
+        .replace('/', "%2f");
     Ok(Path::new("/run/carafe").join(format!("{name}.pid")))
 }
 

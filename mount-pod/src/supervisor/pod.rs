@@ -33,17 +33,36 @@ enum Connection {
 impl Pod {
     /// Connects, and waits for what the keeper hands over.
     pub(crate) async fn attach(dir: PathBuf, name: String) -> Result<(Self, Held), Failure> {
-        let client = connecting(dir.clone()).await.map_err(stopped)?.map_err(handover)?;
+        let client = connecting(dir.clone())
+            .await
+            .map_err(stopped)?
+            .map_err(handover)?;
         let (client, attached) = introduce(client, hello(&name), Bundle::default()).await?;
-        let terminate = signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?;
-        let connection = Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?);
-        let held = Held { attach: attached.attach, bundle: attached.bundle, serving: false };
-        Ok((Self { dir, name, connection, terminate }, held))
+        let terminate =
+            signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?;
+        let connection =
+            Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?);
+        let held = Held {
+            attach: attached.attach,
+            bundle: attached.bundle,
+            serving: false,
+        };
+        Ok((
+            Self {
+                dir,
+                name,
+                connection,
+                terminate,
+            },
+            held,
+        ))
     }
 
     /// Waits for a new connection and says over it what this pod holds.
     async fn connect_again(&mut self, held: &Held) -> Result<(), Failure> {
-        let Connection::Connecting(task) = &mut self.connection else { return Ok(()) };
+        let Connection::Connecting(task) = &mut self.connection else {
+            return Ok(());
+        };
         let client = task.await.map_err(stopped)?.map_err(handover)?;
         let hello = Hello {
             epoch: held.attach.epoch,
@@ -51,9 +70,14 @@ impl Pod {
             attached: Some(Box::new(held.attach.clone())),
             ..hello(&self.name)
         };
-        let holds = held.bundle.duplicate().map_err(Failure::system("duplicate the descriptors"))?;
+        let holds = held
+            .bundle
+            .duplicate()
+            .map_err(Failure::system("duplicate the descriptors"))?;
         self.connection = match introduce(client, hello, holds).await {
-            Ok((client, _)) => Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?),
+            Ok((client, _)) => {
+                Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?)
+            }
             Err(failure) => {
                 tracing::warn!(%failure, "the keeper did not take this pod back; trying again");
                 Connection::Connecting(connecting(self.dir.clone()))
@@ -89,7 +113,12 @@ impl Upstream for Pod {
     async fn tell(&mut self, message: &FromPod, region: Option<&OwnedFd>) -> Result<(), Failure> {
         // What cannot be said now is said in the next Hello.
         if let Connection::Up(link) = &self.connection
-            && let Err(error) = link.send(message, &region.into_iter().map(AsFd::as_fd).collect::<Vec<_>>()).await
+            && let Err(error) = link
+                .send(
+                    message,
+                    &region.into_iter().map(AsFd::as_fd).collect::<Vec<_>>(),
+                )
+                .await
         {
             self.lost(&error);
         }
@@ -98,16 +127,31 @@ impl Upstream for Pod {
 }
 
 fn hello(name: &str) -> Hello {
-    Hello { version: env!("CARGO_PKG_VERSION").into(), pod: name.into(), ..Hello::default() }
+    Hello {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pod: name.into(),
+        ..Hello::default()
+    }
 }
 
 fn connecting(dir: PathBuf) -> JoinHandle<Result<Client, HandoverError>> {
     tokio::task::spawn_blocking(move || Client::connect_patiently(&dir, None))
 }
 
-async fn introduce(client: Client, hello: Hello, holds: Bundle) -> Result<(Client, Attached), Failure> {
-    let talk = move || client.hello(&hello, &holds, ANSWER_TIMEOUT).map(|attached| (client, attached));
-    tokio::task::spawn_blocking(talk).await.map_err(stopped)?.map_err(handover)
+async fn introduce(
+    client: Client,
+    hello: Hello,
+    holds: Bundle,
+) -> Result<(Client, Attached), Failure> {
+    let talk = move || {
+        client
+            .hello(&hello, &holds, ANSWER_TIMEOUT)
+            .map(|attached| (client, attached))
+    };
+    tokio::task::spawn_blocking(talk)
+        .await
+        .map_err(stopped)?
+        .map_err(handover)
 }
 
 fn stopped(error: tokio::task::JoinError) -> Failure {

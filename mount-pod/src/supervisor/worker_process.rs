@@ -38,7 +38,11 @@ impl WorkerProcess {
             .spawn()
             .map_err(Failure::system("start a worker"))?;
         let link = Link::new(ours.into_fd()).map_err(handover)?;
-        let worker = Self { child, link, silent: false };
+        let worker = Self {
+            child,
+            link,
+            silent: false,
+        };
         worker.attach(held).await?;
         Ok(worker)
     }
@@ -47,13 +51,20 @@ impl WorkerProcess {
         let mut attach = held.attach.clone();
         attach.descriptors = held.bundle.counts();
         let message = FromKeeper::Attach(Box::new(attach));
-        self.link.send(&message, &held.bundle.borrowed()).await.map_err(handover)
+        self.link
+            .send(&message, &held.bundle.borrowed())
+            .await
+            .map_err(handover)
     }
 
     /// What the worker does next: it says something, or it ends. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<WorkerEvent, Failure> {
         loop {
-            let Self { child, link, silent } = self;
+            let Self {
+                child,
+                link,
+                silent,
+            } = self;
             tokio::select! {
                 // What it said last is read before its end is.
                 biased;

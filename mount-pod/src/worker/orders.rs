@@ -15,9 +15,16 @@ use crate::{failure::Failure, link::Link};
 const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Serves the mount until the kernel or the parent ends it.
-pub(super) async fn serve(keeper: &Link, attach: Attach, mut bundle: Bundle) -> Result<(), Failure> {
+pub(super) async fn serve(
+    keeper: &Link,
+    attach: Attach,
+    mut bundle: Bundle,
+) -> Result<(), Failure> {
     let stack = Stack::assemble(&attach, &mut bundle).await?;
-    keeper.send(&FromPod::Region, &[stack.region.fd().as_fd()]).await.map_err(handover)?;
+    keeper
+        .send(&FromPod::Region, &[stack.region.fd().as_fd()])
+        .await
+        .map_err(handover)?;
     let session = stack.start_session(&attach, bundle)?;
     let upkeep = Upkeep::start(&stack, &attach.arguments);
     let ended = until_the_end(keeper, &stack, &session).await;
@@ -26,12 +33,19 @@ pub(super) async fn serve(keeper: &Link, attach: Attach, mut bundle: Bundle) -> 
     upkeep.stop().await;
     stack.close().await;
     ended?;
-    drained.map_err(|error| Failure::Mount(format!("not all that was written is committed: {error}")))
+    drained
+        .map_err(|error| Failure::Mount(format!("not all that was written is committed: {error}")))
 }
 
 async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Result<(), Failure> {
-    let blob = session.negotiated().await.map_err(|error| Failure::Mount(error.to_string()))?;
-    keeper.send(&FromPod::InitDone { blob }, &[]).await.map_err(handover)?;
+    let blob = session
+        .negotiated()
+        .await
+        .map_err(|error| Failure::Mount(error.to_string()))?;
+    keeper
+        .send(&FromPod::InitDone { blob }, &[])
+        .await
+        .map_err(handover)?;
     keeper.send(&FromPod::Ready, &[]).await.map_err(handover)?;
     loop {
         tokio::select! {
@@ -63,13 +77,22 @@ async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, F
             if let Err(error) = stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
                 tracing::error!(%error, "not all that was written is committed yet");
             }
-            keeper.send(&FromPod::Released, &[]).await.map_err(handover)?;
+            keeper
+                .send(&FromPod::Released, &[])
+                .await
+                .map_err(handover)?;
         }
         FromKeeper::End => return Ok(true),
-        FromKeeper::Ping { id } => keeper.send(&FromPod::Pong { id, serving: true }, &[]).await.map_err(handover)?,
+        FromKeeper::Ping { id } => keeper
+            .send(&FromPod::Pong { id, serving: true }, &[])
+            .await
+            .map_err(handover)?,
         FromKeeper::Stats { id } => {
             let usage = usage(stack).await;
-            keeper.send(&FromPod::Stats { id, usage }, &[]).await.map_err(handover)?;
+            keeper
+                .send(&FromPod::Stats { id, usage }, &[])
+                .await
+                .map_err(handover)?;
         }
         FromKeeper::Attach(_) | FromKeeper::Refused { .. } | FromKeeper::Unknown => {}
     }
@@ -77,7 +100,11 @@ async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, F
 }
 
 async fn usage(stack: &Stack) -> Usage {
-    let stat = stack.meta.statfs(&carafe_meta::Call::internal(), stack.root).await.unwrap_or_default();
+    let stat = stack
+        .meta
+        .statfs(&carafe_meta::Call::internal(), stack.root)
+        .await
+        .unwrap_or_default();
     Usage {
         total_bytes: stat.total_bytes,
         free_bytes: stat.free_bytes,

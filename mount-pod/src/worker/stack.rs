@@ -44,7 +44,11 @@ impl Stack {
     /// of the bundle.
     pub(super) async fn assemble(attach: &Attach, bundle: &mut Bundle) -> Result<Self, Failure> {
         let arguments = &attach.arguments;
-        let meta = connect_with(attach.secret.metaurl.expose(), attach.secret.meta_password().as_ref()).await?;
+        let meta = connect_with(
+            attach.secret.metaurl.expose(),
+            attach.secret.meta_password().as_ref(),
+        )
+        .await?;
         for warning in warnings(meta.as_ref()).await? {
             tracing::warn!("{warning}");
         }
@@ -54,60 +58,122 @@ impl Stack {
         let region = region(bundle.region.take(), arguments)?;
         let root = root(meta.as_ref(), arguments).await?;
         let session = session(meta.as_ref(), &region, arguments).await?;
-        let device = bundle.device.as_ref().ok_or_else(|| Failure::Mount("no device was handed over".into()))?;
-        let notifier = Arc::new(Notifier::new(duplicate(device).map_err(Failure::system("duplicate the device"))?));
+        let device = bundle
+            .device
+            .as_ref()
+            .ok_or_else(|| Failure::Mount("no device was handed over".into()))?;
+        let notifier = Arc::new(Notifier::new(
+            duplicate(device).map_err(Failure::system("duplicate the device"))?,
+        ));
         let caches = cache::open(arguments, std::mem::take(&mut bundle.caches), &format).await?;
-        let layout = Arc::new(JuiceFsLayout { hash_prefix: format.hash_prefix });
+        let layout = Arc::new(JuiceFsLayout {
+            hash_prefix: format.hash_prefix,
+        });
         let parts = Parts {
             meta: Arc::clone(&meta),
-            blocks: BlockStore::new(Arc::clone(&objects), caches, layout, block_store(&format, arguments)),
+            blocks: BlockStore::new(
+                Arc::clone(&objects),
+                caches,
+                layout,
+                block_store(&format, arguments),
+            ),
             region: region.clone(),
             clock: Arc::new(SystemClock),
             invalidator: Arc::clone(&notifier) as Arc<dyn carafe_vfs::Invalidator>,
         };
         let vfs = Arc::new(Vfs::new(parts, vfs_config(&format, arguments, root)));
         let credentials = Rotating::new(Arc::clone(&meta), Arc::clone(&objects));
-        Ok(Self { meta, objects, region, vfs, credentials, session, root, notifier })
+        Ok(Self {
+            meta,
+            objects,
+            region,
+            vfs,
+            credentials,
+            session,
+            root,
+            notifier,
+        })
     }
 
     /// Begins to answer the kernel.
-    pub(super) fn start_session(&self, attach: &Attach, bundle: Bundle) -> Result<Session, Failure> {
+    pub(super) fn start_session(
+        &self,
+        attach: &Attach,
+        bundle: Bundle,
+    ) -> Result<Session, Failure> {
         let options = &attach.arguments.options;
-        let mut config = SessionConfig { writeback_cache: options.writeback_cache, ..SessionConfig::default() };
+        let mut config = SessionConfig {
+            writeback_cache: options.writeback_cache,
+            ..SessionConfig::default()
+        };
         if options.io_threads > 0 {
             config.threads = options.io_threads as usize;
         }
         let devices: Vec<OwnedFd> = bundle.device.into_iter().chain(bundle.clones).collect();
-        let (region, vfs, notifier) = (self.region.clone(), Arc::clone(&self.vfs), Arc::clone(&self.notifier));
-        Session::start(devices, region, vfs, notifier, tokio::runtime::Handle::current(), config)
-            .map_err(|error| Failure::Mount(error.to_string()))
+        let (region, vfs, notifier) = (
+            self.region.clone(),
+            Arc::clone(&self.vfs),
+            Arc::clone(&self.notifier),
+        );
+        Session::start(
+            devices,
+            region,
+            vfs,
+            notifier,
+            tokio::runtime::Handle::current(),
+            config,
+        )
+        .map_err(|error| Failure::Mount(error.to_string()))
     }
 
     /// Ends the session with the engine; others would clean it a minute later.
     pub(super) async fn close(&self) {
-        let call = Call { session: self.session, ..Call::internal() };
-        match tokio::time::timeout(CLOSE_PATIENCE, self.meta.close_session(&call, self.session)).await {
+        let call = Call {
+            session: self.session,
+            ..Call::internal()
+        };
+        match tokio::time::timeout(CLOSE_PATIENCE, self.meta.close_session(&call, self.session))
+            .await
+        {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the session is left to be cleaned"),
-            Err(_) => tracing::warn!("the engine does not answer: the session is left to be cleaned"),
+            Err(_) => {
+                tracing::warn!("the engine does not answer: the session is left to be cleaned")
+            }
         }
     }
 }
 
-fn open_store(format: &Format, arguments: &MountArguments) -> Result<Arc<dyn ObjectStore>, Failure> {
+fn open_store(
+    format: &Format,
+    arguments: &MountArguments,
+) -> Result<Arc<dyn ObjectStore>, Failure> {
     let options = &arguments.options;
-    let deadlines = Deadlines { most_get: options.get_timeout, most_put: options.put_timeout, ..Deadlines::default() };
-    let retry = RetryPolicy { attempts: options.io_retries, ..RetryPolicy::default() };
-    carafe_object::open_with(format, OpenOptions { deadlines, retry }).map_err(|error| Failure::Store(error.to_string()))
+    let deadlines = Deadlines {
+        most_get: options.get_timeout,
+        most_put: options.put_timeout,
+        ..Deadlines::default()
+    };
+    let retry = RetryPolicy {
+        attempts: options.io_retries,
+        ..RetryPolicy::default()
+    };
+    carafe_object::open_with(format, OpenOptions { deadlines, retry })
+        .map_err(|error| Failure::Store(error.to_string()))
 }
 
 /// The region that a predecessor left, or a new one.
 fn region(left: Option<OwnedFd>, arguments: &MountArguments) -> Result<Region, Failure> {
     let config = RegionConfig::with_pool(arguments.options.buffer_size);
-    left.map_or_else(|| Region::create(config), Region::attach).map_err(|error| Failure::Mount(error.to_string()))
+    left.map_or_else(|| Region::create(config), Region::attach)
+        .map_err(|error| Failure::Mount(error.to_string()))
 }
 
-async fn session(meta: &dyn Meta, region: &Region, arguments: &MountArguments) -> Result<SessionId, Failure> {
+async fn session(
+    meta: &dyn Meta,
+    region: &Region,
+    arguments: &MountArguments,
+) -> Result<SessionId, Failure> {
     if region.session() != 0 {
         return Ok(SessionId(region.session()));
     }
@@ -130,8 +196,13 @@ async fn root(meta: &dyn Meta, arguments: &MountArguments) -> Result<Ino, Failur
     if path.is_empty() {
         return Ok(Ino::ROOT);
     }
-    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(Failure::Usage(format!("the subdir {path:?} must not have empty parts, `.` or `..`")));
+    if path
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+    {
+        return Err(Failure::Usage(format!(
+            "the subdir {path:?} must not have empty parts, `.` or `..`"
+        )));
     }
     let mut at = Ino::ROOT;
     for part in path.split('/') {
@@ -140,16 +211,30 @@ async fn root(meta: &dyn Meta, arguments: &MountArguments) -> Result<Ino, Failur
     Ok(at)
 }
 
-async fn step(meta: &dyn Meta, call: &Call, at: Ino, part: &str, read_only: bool) -> Result<Ino, Failure> {
-    let node = NewNode { kind: FileType::Directory, mode: 0o777, ..NewNode::default() };
+async fn step(
+    meta: &dyn Meta,
+    call: &Call,
+    at: Ino,
+    part: &str,
+    read_only: bool,
+) -> Result<Ino, Failure> {
+    let node = NewNode {
+        kind: FileType::Directory,
+        mode: 0o777,
+        ..NewNode::default()
+    };
     let found = match meta.lookup(call, at, part.as_bytes()).await {
         Err(Error::NotFound) if !read_only => meta.create(call, at, part.as_bytes(), &node).await,
         found => found,
     };
     match found {
         Ok((ino, attr)) if attr.is_dir() => Ok(ino),
-        Ok(_) => Err(Failure::Usage(format!("{part:?} in the subdir is not a directory"))),
-        Err(Error::NotFound) => Err(Failure::Usage(format!("there is no directory {part:?} for the subdir"))),
+        Ok(_) => Err(Failure::Usage(format!(
+            "{part:?} in the subdir is not a directory"
+        ))),
+        Err(Error::NotFound) => Err(Failure::Usage(format!(
+            "there is no directory {part:?} for the subdir"
+        ))),
         Err(error) => Err(error.into()),
     }
 }

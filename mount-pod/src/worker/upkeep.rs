@@ -21,10 +21,16 @@ impl Upkeep {
     /// Starts heartbeats and, unless the mount's options say no, background work.
     pub(super) fn start(stack: &Stack, arguments: &MountArguments) -> Self {
         let stop = CancellationToken::new();
-        let beating = beat(Arc::clone(&stack.meta), stack.region.clone(), stack.session, arguments.options.heartbeat);
+        let beating = beat(
+            Arc::clone(&stack.meta),
+            stack.region.clone(),
+            stack.session,
+            arguments.options.heartbeat,
+        );
         let mut tasks = vec![until_stopped(&stop, beating)];
         if !arguments.options.no_bgjob && !arguments.read_only {
-            let rounds = carafe_jobs::run_rounds(Arc::clone(&stack.meta), Arc::clone(&stack.objects));
+            let rounds =
+                carafe_jobs::run_rounds(Arc::clone(&stack.meta), Arc::clone(&stack.objects));
             tasks.push(until_stopped(&stop, rounds));
         }
         Self { stop, tasks }
@@ -41,7 +47,10 @@ impl Upkeep {
     }
 }
 
-fn until_stopped(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+fn until_stopped(
+    stop: &CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
     let stop = stop.clone();
     tokio::spawn(async move {
         stop.run_until_cancelled(work).await;
@@ -55,9 +64,20 @@ async fn beat(meta: Arc<dyn Meta>, region: Region, session: SessionId, period: D
         ticks.tick().await;
         region.beat();
         region.trim();
-        match meta.heartbeat(&Call { session, ..Call::internal() }, session).await {
+        match meta
+            .heartbeat(
+                &Call {
+                    session,
+                    ..Call::internal()
+                },
+                session,
+            )
+            .await
+        {
             Ok(_) => {}
-            Err(error @ Error::Stale(_)) => tracing::error!(%error, "the session is lost: locks may be too"),
+            Err(error @ Error::Stale(_)) => {
+                tracing::error!(%error, "the session is lost: locks may be too")
+            }
             Err(error) => tracing::warn!(%error, "heartbeat"),
         }
     }

@@ -21,8 +21,15 @@ fn sigterm_loses_nothing_that_write_acknowledged() {
         drop(file);
         volume.mount(&[]);
         let back = fs::read(volume.path("log")).unwrap();
-        assert_eq!(back.len(), 3_000_000, "{pair:?}: every acknowledged byte is there");
-        assert!(back.iter().all(|byte| *byte == b'x'), "{pair:?}: and reads as written");
+        assert_eq!(
+            back.len(),
+            3_000_000,
+            "{pair:?}: every acknowledged byte is there"
+        );
+        assert!(
+            back.iter().all(|byte| *byte == b'x'),
+            "{pair:?}: and reads as written"
+        );
     }
 }
 
@@ -35,7 +42,10 @@ fn dirty_data_reaches_the_store_within_its_age() {
         file.write_all(b"not flushed").unwrap();
         let deadline = Instant::now() + Duration::from_secs(15);
         while fs::read(format!("{reader}/slow")).unwrap_or_default() != b"not flushed" {
-            assert!(Instant::now() < deadline, "{pair:?}: another client sees the bytes in 5 s and some");
+            assert!(
+                Instant::now() < deadline,
+                "{pair:?}: another client sees the bytes in 5 s and some"
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -60,7 +70,14 @@ fn an_orderly_unmount_leaves_no_session_and_no_process() {
         fs::write(volume.path("file"), b"bytes").unwrap();
         volume.unmount();
         let status = volume.status();
-        assert_eq!(status["Sessions"].as_array().map(Vec::len), Some(0), "{pair:?}: {status:#}");
-        assert_eq!(status["Statistic"]["UsedInodes"], 1, "{pair:?}: one file beside the root: {status:#}");
+        assert_eq!(
+            status["Sessions"].as_array().map(Vec::len),
+            Some(0),
+            "{pair:?}: {status:#}"
+        );
+        assert_eq!(
+            status["Statistic"]["UsedInodes"], 1,
+            "{pair:?}: one file beside the root: {status:#}"
+        );
     }
 }

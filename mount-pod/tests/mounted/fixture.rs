@@ -50,22 +50,49 @@ impl Volume {
 
     /// The servers, before anybody has formatted.
     pub(crate) fn unformatted(pair: Pair) -> Self {
-        let scratch = tempfile::Builder::new().prefix("carafe-mounted-").tempdir().unwrap();
+        let scratch = tempfile::Builder::new()
+            .prefix("carafe-mounted-")
+            .tempdir()
+            .unwrap();
         let at = scratch.path().display();
         let (url, bucket, redis, s3) = match pair {
-            Pair::SqliteFile => (format!("sqlite3://{at}/meta.db"), format!("{at}/objects/"), None, None),
+            Pair::SqliteFile => (
+                format!("sqlite3://{at}/meta.db"),
+                format!("{at}/objects/"),
+                None,
+                None,
+            ),
             Pair::RedisS3 => {
                 let redis = Redis::start_with(&["--appendonly", "yes", "--requirepass", PASSWORD]);
                 let s3 = S3::start("mounted");
                 let url = format!("redis://:{PASSWORD}@{}/1", redis.address());
-                (url, format!("{}/mounted", s3.endpoint()), Some(redis), Some(s3))
+                (
+                    url,
+                    format!("{}/mounted", s3.endpoint()),
+                    Some(redis),
+                    Some(s3),
+                )
             }
         };
-        Self { url, bucket, mounts: Vec::new(), scratch, redis, _s3: s3 }
+        Self {
+            url,
+            bucket,
+            mounts: Vec::new(),
+            scratch,
+            redis,
+            _s3: s3,
+        }
     }
 
     fn carafe_format(&self) {
-        run(CARAFE, &[&["format", &self.url, "mounted"], &self.store_arguments()[..]].concat());
+        run(
+            CARAFE,
+            &[
+                &["format", &self.url, "mounted"],
+                &self.store_arguments()[..],
+            ]
+            .concat(),
+        );
     }
 
     /// The store's arguments of `format`, which the peer spells in the same way.
@@ -73,14 +100,22 @@ impl Volume {
         if self.redis.is_none() {
             return vec!["--storage", "file", "--bucket", &self.bucket];
         }
-        let keys = ["--access-key", S3::ACCESS_KEY, "--secret-key", S3::SECRET_KEY];
+        let keys = [
+            "--access-key",
+            S3::ACCESS_KEY,
+            "--secret-key",
+            S3::SECRET_KEY,
+        ];
         [&["--storage", "minio", "--bucket", &self.bucket][..], &keys].concat()
     }
 
     pub(crate) fn mount(&mut self, options: &[&str]) {
         let target = self.new_directory();
         let log = self.scratch("carafe.log");
-        run(CARAFE, &[&["mount", "-d", "--log", &log, &self.url, &target], options].concat());
+        run(
+            CARAFE,
+            &[&["mount", "-d", "--log", &log, &self.url, &target], options].concat(),
+        );
         self.mounts.insert(0, target);
     }
 
@@ -152,14 +187,20 @@ impl Volume {
 impl Drop for Volume {
     fn drop(&mut self) {
         for target in &self.mounts {
-            let done = Command::new(CARAFE).args(["umount", "--force", "--timeout", "20", target]).output().unwrap();
+            let done = Command::new(CARAFE)
+                .args(["umount", "--force", "--timeout", "20", target])
+                .output()
+                .unwrap();
             let end = String::from_utf8_lossy(&done.stderr).into_owned();
             if !done.status.success() {
                 eprintln!("umount {target}: {end}");
             }
         }
         if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.scratch("carafe.log")).unwrap_or_default());
+            eprintln!(
+                "{}",
+                std::fs::read_to_string(self.scratch("carafe.log")).unwrap_or_default()
+            );
         }
     }
 }
@@ -168,9 +209,19 @@ impl Drop for Volume {
 pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(program: S, arguments: &[&str]) -> String {
     let name = program.as_ref().to_string_lossy().into_owned();
     let output = Command::new(program).args(arguments).output();
-    let Output { status, stdout, stderr } = output.unwrap_or_else(|error| panic!("{name}: {error}: run `make tools`"));
-    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert!(status.success(), "{name} {arguments:?}: {status}\n{stdout}\n{stderr}");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.unwrap_or_else(|error| panic!("{name}: {error}: run `make tools`"));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
+    assert!(
+        status.success(),
+        "{name} {arguments:?}: {status}\n{stdout}\n{stderr}"
+    );
     stdout.into_owned()
 }
 

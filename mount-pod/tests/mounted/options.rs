@@ -24,10 +24,19 @@ fn a_subdirectory_is_a_world_of_its_own() {
         fs::write(volume.path("secret"), b"2").unwrap();
         volume.unmount();
         volume.mount(&["--subdir", "tenants/one"]);
-        let seen: Vec<_> = fs::read_dir(volume.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let seen: Vec<_> = fs::read_dir(volume.path(""))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(seen, ["mine"], "{pair:?}: the root is the directory");
-        assert!(fs::metadata(volume.path("..")).is_ok(), "{pair:?}: `..` of the mount is the host's");
-        assert!(!std::path::Path::new(&volume.path("../secret")).exists(), "{pair:?}: and not the volume's");
+        assert!(
+            fs::metadata(volume.path("..")).is_ok(),
+            "{pair:?}: `..` of the mount is the host's"
+        );
+        assert!(
+            !std::path::Path::new(&volume.path("../secret")).exists(),
+            "{pair:?}: and not the volume's"
+        );
     }
 }
 
@@ -39,9 +48,17 @@ fn a_disk_cache_answers_when_the_store_is_gone() {
     volume.unmount();
     let cache = volume.scratch("cache");
     volume.mount(&["--cache-dir", &cache]);
-    assert_eq!(fs::read(volume.path("cached")).unwrap(), data, "the first read fills the cache");
+    assert_eq!(
+        fs::read(volume.path("cached")).unwrap(),
+        data,
+        "the first read fills the cache"
+    );
     volume.unmount();
     volume.hide_store();
     volume.mount(&["--cache-dir", &cache]);
-    assert_eq!(fs::read(volume.path("cached")).unwrap(), data, "a new client reads it without the store");
+    assert_eq!(
+        fs::read(volume.path("cached")).unwrap(),
+        data,
+        "a new client reads it without the store"
+    );
 }

@@ -13,15 +13,32 @@ impl PeerMount {
         std::fs::create_dir_all(&target).unwrap();
         let cache = volume.scratch("peer-cache");
         let log = volume.scratch("peer.log");
-        run(juicefs(), &["mount", "-d", "--no-usage-report", "--cache-dir", &cache, "--log", &log, volume.url(), &target]);
+        run(
+            juicefs(),
+            &[
+                "mount",
+                "-d",
+                "--no-usage-report",
+                "--cache-dir",
+                &cache,
+                "--log",
+                &log,
+                volume.url(),
+                &target,
+            ],
+        );
         Self(target)
     }
 }
 
 impl Drop for PeerMount {
     fn drop(&mut self) {
-        let _ = std::process::Command::new(juicefs()).args(["umount", "--flush", &self.0]).output();
-        let _ = std::process::Command::new("umount").args(["-l", &self.0]).output();
+        let _ = std::process::Command::new(juicefs())
+            .args(["umount", "--flush", &self.0])
+            .output();
+        let _ = std::process::Command::new("umount")
+            .args(["-l", &self.0])
+            .output();
     }
 }
 
@@ -43,12 +60,20 @@ fn both_ways(pair: Pair) {
     volume.unmount();
     {
         let peer = PeerMount::new(&volume);
-        assert_eq!(fingerprint(&format!("{}/ours", peer.0)), written, "{pair:?}: the peer reads our tree");
+        assert_eq!(
+            fingerprint(&format!("{}/ours", peer.0)),
+            written,
+            "{pair:?}: the peer reads our tree"
+        );
         make_tree(&format!("{}/theirs", peer.0));
         let theirs = fingerprint(&format!("{}/theirs", peer.0));
         drop(peer);
         volume.mount(&[]);
-        assert_eq!(fingerprint(&volume.path("theirs")), theirs, "{pair:?}: we read the peer's tree");
+        assert_eq!(
+            fingerprint(&volume.path("theirs")),
+            theirs,
+            "{pair:?}: we read the peer's tree"
+        );
     }
     volume.unmount();
     fsck(&volume);
@@ -58,10 +83,21 @@ fn both_ways(pair: Pair) {
 fn a_volume_that_the_peer_formatted_mounts_as_it_is() {
     for pair in Pair::ALL {
         let mut volume = Volume::unformatted(pair);
-        run(juicefs(), &[&["format", volume.url(), "mounted"], &volume.store_arguments()[..]].concat());
+        run(
+            juicefs(),
+            &[
+                &["format", volume.url(), "mounted"],
+                &volume.store_arguments()[..],
+            ]
+            .concat(),
+        );
         volume.mount(&[]);
         std::fs::write(volume.path("file"), b"bytes").unwrap();
-        assert_eq!(std::fs::read(volume.path("file")).unwrap(), b"bytes", "{pair:?}");
+        assert_eq!(
+            std::fs::read(volume.path("file")).unwrap(),
+            b"bytes",
+            "{pair:?}"
+        );
         volume.unmount();
         fsck(&volume);
     }

@@ -90,12 +90,18 @@ pub struct Timestamp {
 impl Timestamp {
     /// A time from microseconds since 1970 and a remainder of 0 to 999 ns.
     pub fn from_micros(micros: i64, rest_nanos: u32) -> Self {
-        Self { secs: micros.div_euclid(1_000_000), nanos: micros.rem_euclid(1_000_000) as u32 * 1_000 + rest_nanos }
+        Self {
+            secs: micros.div_euclid(1_000_000),
+            nanos: micros.rem_euclid(1_000_000) as u32 * 1_000 + rest_nanos,
+        }
     }
 
     /// The inverse of [`Timestamp::from_micros`].
     pub fn to_micros(self) -> (i64, u32) {
-        (self.secs * 1_000_000 + i64::from(self.nanos / 1_000), self.nanos % 1_000)
+        (
+            self.secs * 1_000_000 + i64::from(self.nanos / 1_000),
+            self.nanos % 1_000,
+        )
     }
 }
 
@@ -210,7 +216,10 @@ impl Attr {
 }
 
 fn get_time(from: &mut &[u8]) -> Timestamp {
-    Timestamp { secs: from.get_i64(), nanos: from.get_u32() }
+    Timestamp {
+        secs: from.get_i64(),
+        nanos: from.get_u32(),
+    }
 }
 
 #[cfg(test)]
@@ -221,16 +230,30 @@ mod tests {
 
     #[test]
     fn without_optional_parts_it_is_72_bytes() {
-        let attr = Attr { mode: 0o644, nlink: 1, parent: Ino::ROOT, ..Attr::default() };
+        let attr = Attr {
+            mode: 0o644,
+            nlink: 1,
+            parent: Ino::ROOT,
+            ..Attr::default()
+        };
         let bytes = attr.encode();
         assert_eq!(bytes.len(), 72);
-        assert_eq!(bytes[1..3], [0x11, 0xa4], "type in the top four bits, mode below");
+        assert_eq!(
+            bytes[1..3],
+            [0x11, 0xa4],
+            "type in the top four bits, mode below"
+        );
         assert_eq!(bytes[71], 0, "the spare byte is last");
     }
 
     #[test]
     fn acl_ids_stand_at_offset_71() {
-        let bytes = Attr { access_acl: 7, default_acl: 9, ..Attr::default() }.encode();
+        let bytes = Attr {
+            access_acl: 7,
+            default_acl: 9,
+            ..Attr::default()
+        }
+        .encode();
         assert_eq!(bytes[71..], [0, 0, 0, 7, 0, 0, 0, 9, 0]);
     }
 

@@ -42,7 +42,9 @@ pub fn block_count(slice_size: u32, block_size: u32) -> u32 {
 /// The plain length of block `index` of a slice of `slice_size` bytes; 0 behind its end.
 pub fn block_len(slice_size: u32, block_size: u32, index: u32) -> u32 {
     let start = u64::from(index) * u64::from(block_size);
-    u64::from(slice_size).saturating_sub(start).min(u64::from(block_size)) as u32
+    u64::from(slice_size)
+        .saturating_sub(start)
+        .min(u64::from(block_size)) as u32
 }
 
 #[cfg(test)]
@@ -51,7 +53,11 @@ mod tests {
 
     #[test]
     fn keys_are_spelled_as_juicefs_spells_them() {
-        let key = BlockKey { slice: SliceId(1_234_567), index: 2, size: 4_194_304 };
+        let key = BlockKey {
+            slice: SliceId(1_234_567),
+            index: 2,
+            size: 4_194_304,
+        };
         assert_eq!(key.object_key(false), "chunks/1/1234/1234567_2_4194304");
         assert_eq!(key.object_key(true), "chunks/87/1/1234567_2_4194304");
     }
@@ -59,6 +65,9 @@ mod tests {
     #[test]
     fn the_last_block_is_short() {
         assert_eq!(block_count(10, 4), 3);
-        assert_eq!([0, 1, 2, 3].map(|index| block_len(10, 4, index)), [4, 4, 2, 0]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|index| block_len(10, 4, index)),
+            [4, 4, 2, 0]
+        );
     }
 }

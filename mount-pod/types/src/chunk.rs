@@ -31,7 +31,11 @@ pub fn chunk_spans(offset: u64, len: u64) -> impl Iterator<Item = ChunkSpan> {
         }
         let pos = at % CHUNK_SIZE;
         let take = (CHUNK_SIZE - pos).min(end - at);
-        let span = ChunkSpan { index: (at / CHUNK_SIZE) as u32, pos: pos as u32, len: take as u32 };
+        let span = ChunkSpan {
+            index: (at / CHUNK_SIZE) as u32,
+            pos: pos as u32,
+            len: take as u32,
+        };
         at += take;
         Some(span)
     })
@@ -49,8 +53,16 @@ mod tests {
         assert_eq!(
             spans,
             [
-                ChunkSpan { index: 0, pos: (CHUNK_SIZE - 10) as u32, len: 10 },
-                ChunkSpan { index: 1, pos: 0, len: 20 },
+                ChunkSpan {
+                    index: 0,
+                    pos: (CHUNK_SIZE - 10) as u32,
+                    len: 10
+                },
+                ChunkSpan {
+                    index: 1,
+                    pos: 0,
+                    len: 20
+                },
             ],
         );
     }

@@ -20,8 +20,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp { secs: since.as_secs() as i64, nanos: since.subsec_nanos() }
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp {
+            secs: since.as_secs() as i64,
+            nanos: since.subsec_nanos(),
+        }
     }
 }
 
@@ -34,18 +39,24 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self { nanos: AtomicI64::new(start.secs * 1_000_000_000 + i64::from(start.nanos)) }
+        Self {
+            nanos: AtomicI64::new(start.secs * 1_000_000_000 + i64::from(start.nanos)),
+        }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        self.nanos.fetch_add(by.as_nanos() as i64, Ordering::Relaxed);
+        self.nanos
+            .fetch_add(by.as_nanos() as i64, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         let nanos = self.nanos.load(Ordering::Relaxed);
-        Timestamp { secs: nanos.div_euclid(1_000_000_000), nanos: nanos.rem_euclid(1_000_000_000) as u32 }
+        Timestamp {
+            secs: nanos.div_euclid(1_000_000_000),
+            nanos: nanos.rem_euclid(1_000_000_000) as u32,
+        }
     }
 }

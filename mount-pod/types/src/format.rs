@@ -120,7 +120,9 @@ pub enum FormatError {
     #[error("the volume wants clients from version {0} on, this build speaks the format of 1.3")]
     MinClientVersion(String),
     /// The setting's secrets do not open.
-    #[error("the secrets in the volume's setting do not open with its UUID: the setting is damaged")]
+    #[error(
+        "the secrets in the volume's setting do not open with its UUID: the setting is damaged"
+    )]
     Secrets,
     /// A block size that the format cannot have.
     #[error("a block size of {0} KiB is not between 64 and 16384 KiB")]
@@ -172,7 +174,9 @@ impl Format {
             return Err(FormatError::MetaVersion(self.meta_version));
         }
         if release(&self.min_client_version) > (1, 3) {
-            return Err(FormatError::MinClientVersion(self.min_client_version.clone()));
+            return Err(FormatError::MinClientVersion(
+                self.min_client_version.clone(),
+            ));
         }
         if !(64..=16384).contains(&self.block_size) {
             return Err(FormatError::BlockSize(self.block_size));
@@ -207,13 +211,19 @@ impl Format {
     }
 
     fn secrets(&mut self) -> [&mut Secret; 3] {
-        [&mut self.secret_key, &mut self.session_token, &mut self.encrypt_key]
+        [
+            &mut self.secret_key,
+            &mut self.session_token,
+            &mut self.encrypt_key,
+        ]
     }
 }
 
 /// Major and minor of a version like `1.1.0-A`; nothing is the oldest.
 fn release(version: &str) -> (u32, u32) {
-    let mut parts = version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let mut parts = version
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
@@ -231,7 +241,10 @@ mod tests {
     #[test]
     fn the_peers_setting_is_read_and_unknown_fields_are_kept() {
         let format: Format = serde_json::from_str(PEER).unwrap();
-        assert_eq!((format.name.as_str(), format.block_bytes(), format.check()), ("demo", 4 << 20, Ok(())));
+        assert_eq!(
+            (format.name.as_str(), format.block_bytes(), format.check()),
+            ("demo", 4 << 20, Ok(()))
+        );
         let back: serde_json::Value = serde_json::to_value(&format).unwrap();
         assert_eq!(back["Novel"]["a"], 1, "unknown fields survive");
         assert_eq!(back["UUID"], "0c0d9c4c-8c2e-4a8b-9f0e-0a7b0c1d2e3f");
@@ -239,19 +252,42 @@ mod tests {
 
     #[test]
     fn secrets_are_sealed_once_and_open_again() {
-        let format = Format { uuid: "u".into(), secret_key: Secret::new("s3cr3t"), ..Format::default() };
+        let format = Format {
+            uuid: "u".into(),
+            secret_key: Secret::new("s3cr3t"),
+            ..Format::default()
+        };
         let sealed = format.sealed(|| [1; 12]).unwrap();
         assert!(sealed.key_encrypted && sealed.secret_key != format.secret_key);
         assert_eq!(sealed.opened().unwrap(), format);
-        assert!(!Format::default().sealed(|| [1; 12]).unwrap().key_encrypted, "nothing to seal, nothing sealed");
+        assert!(
+            !Format::default().sealed(|| [1; 12]).unwrap().key_encrypted,
+            "nothing to seal, nothing sealed"
+        );
     }
 
     #[test]
     fn what_this_build_cannot_read_is_refused() {
-        let newer = Format { meta_version: 2, ..Format::default() };
+        let newer = Format {
+            meta_version: 2,
+            ..Format::default()
+        };
         assert_eq!(newer.check(), Err(FormatError::MetaVersion(2)));
-        let tiers = Format { min_client_version: "1.4.0-A".into(), ..Format::default() };
-        assert_eq!(tiers.check(), Err(FormatError::MinClientVersion("1.4.0-A".into())));
-        assert_eq!(Format { block_size: 1, ..Format::default() }.check(), Err(FormatError::BlockSize(1)));
+        let tiers = Format {
+            min_client_version: "1.4.0-A".into(),
+            ..Format::default()
+        };
+        assert_eq!(
+            tiers.check(),
+            Err(FormatError::MinClientVersion("1.4.0-A".into()))
+        );
+        assert_eq!(
+            Format {
+                block_size: 1,
+                ..Format::default()
+            }
+            .check(),
+            Err(FormatError::BlockSize(1))
+        );
     }
 }

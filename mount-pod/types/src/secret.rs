@@ -34,7 +34,11 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(if self.is_empty() { "(none)" } else { "(hidden)" })
+        out.write_str(if self.is_empty() {
+            "(none)"
+        } else {
+            "(hidden)"
+        })
     }
 }
 
@@ -46,7 +50,9 @@ impl fmt::Display for Secret {
 
 fn key(uuid: &str) -> Option<LessSafeKey> {
     let digest = Md5::digest(uuid.as_bytes());
-    UnboundKey::new(&AES_128_GCM, &digest).ok().map(LessSafeKey::new)
+    UnboundKey::new(&AES_128_GCM, &digest)
+        .ok()
+        .map(LessSafeKey::new)
 }
 
 /// Hides `plain` as the setting of volume `uuid` stores it. `nonce` must never
@@ -57,8 +63,12 @@ pub fn seal_secret(uuid: &str, plain: &Secret, nonce: [u8; NONCE_LEN]) -> Option
     }
     let mut sealed = plain.expose().as_bytes().to_vec();
     let nonce_used = Nonce::assume_unique_for_key(nonce);
-    key(uuid)?.seal_in_place_append_tag(nonce_used, Aad::empty(), &mut sealed).ok()?;
-    Some(Secret::new(BASE64_STANDARD.encode([&nonce[..], &sealed].concat())))
+    key(uuid)?
+        .seal_in_place_append_tag(nonce_used, Aad::empty(), &mut sealed)
+        .ok()?;
+    Some(Secret::new(
+        BASE64_STANDARD.encode([&nonce[..], &sealed].concat()),
+    ))
 }
 
 /// Reads what [`seal_secret`] or JuiceFS hid; `None` if it is not that.
@@ -85,16 +95,26 @@ mod tests {
         let sealed = seal_secret(UUID, &plain, [7; 12]).unwrap();
         assert_ne!(sealed, plain);
         assert_eq!(open_secret(UUID, &sealed), Some(plain));
-        assert_eq!(open_secret("another", &sealed), None, "another volume's key opens nothing");
+        assert_eq!(
+            open_secret("another", &sealed),
+            None,
+            "another volume's key opens nothing"
+        );
     }
 
     #[test]
     fn nothing_stays_nothing() {
-        assert_eq!(seal_secret(UUID, &Secret::default(), [0; 12]), Some(Secret::default()));
+        assert_eq!(
+            seal_secret(UUID, &Secret::default(), [0; 12]),
+            Some(Secret::default())
+        );
     }
 
     #[test]
     fn it_is_never_printed() {
-        assert_eq!(format!("{:?} {}", Secret::new("hunter2"), Secret::new("hunter2")), "(hidden) (hidden)");
+        assert_eq!(
+            format!("{:?} {}", Secret::new("hunter2"), Secret::new("hunter2")),
+            "(hidden) (hidden)"
+        );
     }
 }

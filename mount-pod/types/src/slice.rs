@@ -33,12 +33,24 @@ pub struct SliceDecodeError(pub usize);
 impl Slice {
     /// A whole new slice of `len` bytes at `pos`.
     pub fn whole(pos: u32, id: SliceId, len: u32) -> Self {
-        Self { pos, id, size: len, off: 0, len }
+        Self {
+            pos,
+            id,
+            size: len,
+            off: 0,
+            len,
+        }
     }
 
     /// A hole of `len` bytes at `pos`.
     pub fn hole(pos: u32, len: u32) -> Self {
-        Self { pos, id: SliceId::HOLE, size: 0, off: 0, len }
+        Self {
+            pos,
+            id: SliceId::HOLE,
+            size: 0,
+            off: 0,
+            len,
+        }
     }
 
     /// The record, big-endian, as JuiceFS writes it.
@@ -68,7 +80,11 @@ impl Slice {
     /// Reads a list of records that stand one behind the other.
     pub fn decode_list(list: &[u8]) -> Result<Vec<Self>, SliceDecodeError> {
         let (records, rest) = list.as_chunks::<SLICE_RECORD_LEN>();
-        if rest.is_empty() { Ok(records.iter().map(Self::decode).collect()) } else { Err(SliceDecodeError(list.len())) }
+        if rest.is_empty() {
+            Ok(records.iter().map(Self::decode).collect())
+        } else {
+            Err(SliceDecodeError(list.len()))
+        }
     }
 
     fn end(&self) -> u32 {
@@ -106,15 +122,34 @@ fn cut(slices: &[Slice], start: u32, end: u32, out: &mut Vec<Segment>) {
     if start >= end {
         return;
     }
-    let Some(top) = slices.iter().rposition(|slice| slice.pos < end && slice.end() > start) else {
-        out.push(Segment { pos: start, len: end - start, id: SliceId::HOLE, size: 0, off: 0 });
+    let Some(top) = slices
+        .iter()
+        .rposition(|slice| slice.pos < end && slice.end() > start)
+    else {
+        out.push(Segment {
+            pos: start,
+            len: end - start,
+            id: SliceId::HOLE,
+            size: 0,
+            off: 0,
+        });
         return;
     };
     let slice = slices[top];
     let (from, to) = (slice.pos.max(start), slice.end().min(end));
     cut(&slices[..top], start, from, out);
-    let off = if slice.id.is_hole() { 0 } else { slice.off + (from - slice.pos) };
-    out.push(Segment { pos: from, len: to - from, id: slice.id, size: slice.size, off });
+    let off = if slice.id.is_hole() {
+        0
+    } else {
+        slice.off + (from - slice.pos)
+    };
+    out.push(Segment {
+        pos: from,
+        len: to - from,
+        id: slice.id,
+        size: slice.size,
+        off,
+    });
     cut(&slices[..top], to, end, out);
 }
 
@@ -137,9 +172,18 @@ mod tests {
 
     #[test]
     fn a_record_is_big_endian() {
-        let slice = Slice { pos: 1, id: SliceId(2), size: 3, off: 4, len: 5 };
+        let slice = Slice {
+            pos: 1,
+            id: SliceId(2),
+            size: 3,
+            off: 4,
+            len: 5,
+        };
         let record = slice.encode();
-        assert_eq!(record, *b"\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05");
+        assert_eq!(
+            record,
+            *b"\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x05"
+        );
         assert_eq!(Slice::decode(&record), slice);
     }
 
@@ -155,7 +199,13 @@ mod tests {
                 if hole {
                     return Slice::hole(pos, len);
                 }
-                Slice { pos, id: SliceId(index as u64 + 1), size: off + len, off, len }
+                Slice {
+                    pos,
+                    id: SliceId(index as u64 + 1),
+                    size: off + len,
+                    off,
+                    len,
+                }
             };
             list.into_iter().enumerate().map(of).collect()
         })

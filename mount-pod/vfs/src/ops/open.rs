@@ -64,6 +64,8 @@ impl Vfs {
                 Error::Exists
             });
         }
+        // The key was the creation's; what follows may be done again.
+        let call = &unkeyed(call);
         let (file, keep_cache) = core.open_file(call, ino, Some(attr.clone())).await?;
         let flags = if made {
             flags.without_truncate()
@@ -94,7 +96,7 @@ impl Vfs {
         } else {
             Ok(())
         };
-        core.drop_posix_locks(call, file, owner).await;
+        core.drop_posix_locks(&unkeyed(call), file, owner).await;
         handle.tell_loss()?;
         flushed
     }
@@ -114,6 +116,7 @@ impl Vfs {
             return Ok(());
         };
         ahead.close();
+        let call = &unkeyed(call);
         if let Some(owner) = flock_owner {
             let dropped = core
                 .meta
@@ -265,6 +268,15 @@ impl Core {
             "locks were not dropped at close",
             self.meta.setlk(call, file.ino, owner, lock).await,
         );
+    }
+}
+
+/// A key names one mutation: the others of the same request go without, and are such
+/// that doing them twice changes nothing.
+fn unkeyed(call: &Call) -> Call {
+    Call {
+        key: None,
+        ..call.clone()
     }
 }
 

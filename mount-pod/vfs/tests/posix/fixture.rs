@@ -31,6 +31,8 @@ pub(crate) struct Moody {
     below: Memory,
     pub(crate) fail_puts: AtomicBool,
     pub(crate) hang_puts: AtomicBool,
+    /// Puts take different times, so that they overtake each other.
+    pub(crate) jitter: AtomicBool,
     pub(crate) puts: AtomicUsize,
 }
 
@@ -55,7 +57,10 @@ impl ObjectStore for Moody {
         if self.fail_puts.load(Ordering::SeqCst) {
             return Err(ObjectError::Other("told to fail".into()));
         }
-        self.puts.fetch_add(1, Ordering::SeqCst);
+        let number = self.puts.fetch_add(1, Ordering::SeqCst) as u64;
+        if self.jitter.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_micros(number * 7919 % 5000)).await;
+        }
         // A real store does not keep the pool's pages.
         let copy = Bytes::copy_from_slice(&object.into_bytes());
         self.below.put(key, copy.into()).await

@@ -12,6 +12,10 @@ use crate::fixture::{Volume, pattern};
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn stripes_of_one_file() {
     let volume = Volume::new().await;
+    volume
+        .store
+        .jitter
+        .store(true, std::sync::atomic::Ordering::SeqCst);
     let mount = Arc::new(volume.mount_with_pool(Config::default(), 64).await);
     let ino = mount.create("striped").await.ino;
     let tasks: Vec<_> = (0..8u64)
@@ -54,6 +58,10 @@ async fn stripe(mount: Arc<crate::fixture::Mount>, ino: carafe_types::Ino, task:
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn truncates_among_writes_and_flushes() {
     let volume = Volume::new().await;
+    volume
+        .store
+        .jitter
+        .store(true, std::sync::atomic::Ordering::SeqCst);
     let mount = Arc::new(volume.mount(Config::default()).await);
     let file = mount.create("rewritten").await;
     let (ino, handle) = (file.ino, file.handle);
@@ -76,13 +84,13 @@ async fn truncates_among_writes_and_flushes() {
             ..SetAttr::default()
         };
         mount.vfs.setattr(&mount.call, ino, &set).await.unwrap();
-        let data = pattern(round, 3000 + round as usize);
+        let data = pattern(round, 3200 - round as usize);
         mount.write(&file, 0, &data).await.unwrap();
         assert_eq!(mount.read(&file, 0, 10_000).await, data, "round {round}");
     }
     flusher.await.unwrap();
     mount.fsync(&file).await.unwrap();
-    assert_eq!(mount.length(ino).await, 3199);
+    assert_eq!(mount.length(ino).await, 3001);
 }
 
 /// Small files made, written and closed by many tasks: commits come in groups.
