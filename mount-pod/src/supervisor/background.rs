@@ -26,9 +26,9 @@ impl Readiness {
     /// The mount is served.
     pub(crate) fn ready(&mut self, mount_point: &str) {
         if self.background {
-            self.answer("ready")
+            self.answer("ready");
         } else {
-            println!("mounted at {mount_point}; end it with `carafe umount` or Ctrl-C")
+            println!("mounted at {mount_point}; end it with `carafe umount` or Ctrl-C");
         }
     }
 

@@ -12,7 +12,7 @@ use super::{handover, stack::Stack, upkeep::Upkeep};
 use crate::{failure::Failure, link::Link};
 
 /// How long the end of a mount may take to write back what is dirty.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
+const DRAIN_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Serves the mount until the kernel or the parent ends it.
 pub(super) async fn serve(

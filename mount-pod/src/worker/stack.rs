@@ -138,7 +138,7 @@ impl Stack {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the session is left to be cleaned"),
             Err(_) => {
-                tracing::warn!("the engine does not answer: the session is left to be cleaned")
+                tracing::warn!("the engine does not answer: the session is left to be cleaned");
             }
         }
     }

@@ -76,7 +76,7 @@ async fn beat(meta: Arc<dyn Meta>, region: Region, session: SessionId, period: D
         {
             Ok(_) => {}
             Err(error @ Error::Stale(_)) => {
-                tracing::error!(%error, "the session is lost: locks may be too")
+                tracing::error!(%error, "the session is lost: locks may be too");
             }
             Err(error) => tracing::warn!(%error, "heartbeat"),
         }

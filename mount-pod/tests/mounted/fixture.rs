@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
 /// How long a mount or its end may take before the test says that it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PASSWORD: &str = "correct-horse";
 
 /// An engine and a store that belong together in a test.

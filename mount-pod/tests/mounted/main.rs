@@ -2,6 +2,9 @@
 //! store that this build has. Needs root, /dev/fuse, and the components that
 //! `make tools` installs; one that is missing fails the test.
 
+// Whole-program tests: what fails to unwrap is the test's failure.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod durability;
 mod fixture;
 mod options;

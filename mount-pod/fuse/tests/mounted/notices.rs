@@ -1,10 +1,17 @@
 //! Notifications while the kernel writes back, reads and truncates the same file. Each
 //! of these holds locks in the kernel that a notification may want; none may wait for
 //! another for ever.
+//!
+//! The file is mapped by a **mapper**, a process of its own: a fault of a mapping waits
+//! for its page with the process's memory map locked, so a process that mapped what it
+//! serves itself would wait for itself.
 
 use std::{
     fs::{self, File},
+    io::Read,
     os::unix::fs::FileExt,
+    path::Path,
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -50,6 +57,35 @@ fn write_mapped(file: &File, stop: &AtomicBool) {
     unsafe { munmap(base, MAPPED) }.unwrap();
 }
 
+/// Names the file to the mapper.
+const MAPPER_FILE: &str = "CARAFE_TEST_MAPPER_FILE";
+
+#[test]
+#[ignore = "the mapper: a part of another test, which starts it"]
+fn mapper() {
+    let Some(path) = std::env::var_os(MAPPER_FILE) else {
+        return;
+    };
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| write_mapped(&file, &stop));
+        // Its end is the sign to stop, and comes also when the other test dies.
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn start_mapper(path: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "notices::mapper", "--ignored", "--nocapture"])
+        .env(MAPPER_FILE, path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 fn truncate(file: &File, stop: &AtomicBool) {
     let mut len = MAPPED as u64;
     while !stop.load(Ordering::Relaxed) {
@@ -84,12 +120,12 @@ fn nothing_waits_for_ever() {
     let ino = Ino(std::os::unix::fs::MetadataExt::ino(
         &open().metadata().unwrap(),
     ));
-    let (mapped, cut, looked) = (open(), open(), open());
+    let (cut, looked) = (open(), open());
+    let mut mapper = start_mapper(&mount.path("file"));
     let other = volume.client();
     let stop = AtomicBool::new(false);
     let notifier = &mount.server().notifier;
     thread::scope(|scope| {
-        scope.spawn(|| write_mapped(&mapped, &stop));
         scope.spawn(|| truncate(&cut, &stop));
         scope.spawn(|| read(&looked, &stop));
         scope.spawn(|| {
@@ -115,6 +151,8 @@ fn nothing_waits_for_ever() {
         thread::sleep(Duration::from_secs(5));
         stop.store(true, Ordering::Relaxed);
     });
+    drop(mapper.stdin.take());
+    assert!(mapper.wait().unwrap().success());
 }
 
 /// Another client changes the file's first byte.

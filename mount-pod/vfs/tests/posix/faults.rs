@@ -153,3 +153,80 @@ async fn a_drain_commits_all_or_says_what_it_did_not() {
         assert_eq!(attr.length, 12);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fsync_tells_of_an_engine_that_fails_and_nothing_is_lost() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let file = mount.create("patient").await;
+    volume.mood.fail.store(true, Ordering::SeqCst);
+    mount.write(&file, 0, b"kept").await.unwrap();
+    assert!(matches!(mount.fsync(&file).await, Err(Error::Io(_))));
+    assert_eq!(mount.read(&file, 0, 10).await, b"kept");
+    volume.mood.fail.store(false, Ordering::SeqCst);
+    // The batch is sent again by itself.
+    while mount.fsync(&file).await.is_err() {}
+    let ino = file.ino;
+    mount.close(file).await.unwrap();
+    assert_eq!(mount.length(ino).await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_done_once() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let file = mount.create("once").await;
+    volume.mood.lose_answers.store(2, Ordering::SeqCst);
+    mount.write(&file, 0, b"only once").await.unwrap();
+    while mount.fsync(&file).await.is_err() {}
+    let list = volume
+        .meta
+        .read_chunk(&carafe_meta::Call::internal(), file.ino, 0)
+        .await
+        .unwrap();
+    assert_eq!(
+        (list.len(), volume.mood.commits.load(Ordering::SeqCst)),
+        (1, 3)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_write_is_told_once_and_the_file_goes_on() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let dir = mount
+        .vfs
+        .mkdir(&mount.call, carafe_types::Ino::ROOT, b"small", 0o755, 0)
+        .await
+        .unwrap()
+        .ino;
+    let quota = carafe_meta::Quota {
+        max_bytes: 64 << 10,
+        max_inodes: 0,
+    };
+    volume
+        .meta
+        .set_quota(&carafe_meta::Call::internal(), dir, quota)
+        .await
+        .unwrap();
+    let call = &mount.call;
+    let made = mount
+        .vfs
+        .create(call, dir, b"f", 0o644, 0, carafe_vfs::OpenFlags::RDWR)
+        .await
+        .unwrap();
+    let file = crate::fixture::File {
+        ino: made.entry.ino,
+        handle: made.opened.handle,
+    };
+    mount.write(&file, 0, &pattern(1, 200_000)).await.unwrap();
+    assert_eq!(mount.fsync(&file).await, Err(Error::QuotaExceeded));
+    assert_eq!(
+        mount.fsync(&file).await,
+        Ok(()),
+        "told once, nothing is left to flush"
+    );
+    assert_eq!(mount.length(file.ino).await, 0);
+    mount.write(&file, 0, b"fits").await.unwrap();
+    mount.close(file).await.unwrap();
+}

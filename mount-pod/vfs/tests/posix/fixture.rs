@@ -22,6 +22,8 @@ use carafe_types::{Format, Ino, SystemClock};
 use carafe_vfs::{Config, NoInvalidator, OpenFlags, Parts, Vfs, WriteFlags};
 use tempfile::TempDir;
 
+use crate::engine::{Engine, Mood};
+
 pub(crate) const BLOCK: u32 = 64 << 10;
 pub(crate) const PAGE: u32 = 4 << 10;
 
@@ -91,6 +93,7 @@ impl ObjectStore for Moody {
 pub(crate) struct Volume {
     pub(crate) meta: Arc<dyn Meta>,
     pub(crate) store: Arc<Moody>,
+    pub(crate) mood: Arc<Mood>,
     url: String,
     _dir: TempDir,
 }
@@ -127,9 +130,16 @@ impl Volume {
         Self {
             meta,
             store: Arc::default(),
+            mood: Arc::default(),
             url,
             _dir: dir,
         }
+    }
+
+    /// Uploads and commits take different times from now on.
+    pub(crate) fn disturb(&self) {
+        self.store.jitter.store(true, Ordering::SeqCst);
+        self.mood.late.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -179,7 +189,10 @@ impl Volume {
         };
         let resolver = Arc::new(JuiceFsLayout { hash_prefix: false });
         let parts = Parts {
-            meta,
+            meta: Arc::new(Engine {
+                below: meta,
+                mood: Arc::clone(&self.mood),
+            }),
             blocks: BlockStore::new(store, Arc::new(NoCache), resolver, blocks),
             region: region.clone(),
             clock: Arc::new(SystemClock),

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod coherence;
+mod engine;
 mod faults;
 mod fixture;
 mod model;

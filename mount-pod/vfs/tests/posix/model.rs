@@ -290,10 +290,7 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         .unwrap();
     let (volume, plain, packed) = runtime.block_on(async {
         let volume = Volume::new().await;
-        volume
-            .store
-            .jitter
-            .store(true, std::sync::atomic::Ordering::SeqCst);
+        volume.disturb();
         let plain = volume.mount(Config::default()).await;
         let packed = volume
             .mount(Config {

@@ -12,10 +12,7 @@ use crate::fixture::{Volume, pattern};
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn stripes_of_one_file() {
     let volume = Volume::new().await;
-    volume
-        .store
-        .jitter
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    volume.disturb();
     let mount = Arc::new(volume.mount_with_pool(Config::default(), 64).await);
     let ino = mount.create("striped").await.ino;
     let tasks: Vec<_> = (0..8u64)
@@ -58,10 +55,7 @@ async fn stripe(mount: Arc<crate::fixture::Mount>, ino: carafe_types::Ino, task:
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn truncates_among_writes_and_flushes() {
     let volume = Volume::new().await;
-    volume
-        .store
-        .jitter
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    volume.disturb();
     let mount = Arc::new(volume.mount(Config::default()).await);
     let file = mount.create("rewritten").await;
     let (ino, handle) = (file.ino, file.handle);

@@ -1,0 +1,130 @@
+//! An engine that is late, fails, or loses its answers when told to; all else is SQLite's.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use carafe_meta::{
+    Call, Cursor, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume, Quota,
+    QuotaUsage, RenameFlags, SessionInfo, SessionRecord, SetAttr, SliceCommit, SliceIds, StatFs,
+    VolumeError, VolumeRecord, XattrMode,
+};
+use carafe_types::{Attr, Error, Format, Ino, Result, SessionId, Slice, SliceId};
+
+/// How an engine behaves.
+#[derive(Debug, Default)]
+pub(crate) struct Mood {
+    /// Commits set out late, so that other operations overtake them.
+    pub(crate) late: AtomicBool,
+    /// Commits fail.
+    pub(crate) fail: AtomicBool,
+    /// So many commits are done, and their answers lost.
+    pub(crate) lose_answers: AtomicU64,
+    /// The slices of all commits that were answered or lost.
+    pub(crate) commits: AtomicU64,
+}
+
+pub(crate) struct Engine {
+    pub(crate) below: Arc<dyn Meta>,
+    pub(crate) mood: Arc<Mood>,
+}
+
+impl Engine {
+    async fn moody_commit(
+        &self,
+        call: &Call,
+        commits: &[SliceCommit],
+    ) -> Result<Vec<(Ino, Result<Attr>)>> {
+        if self.mood.fail.load(Ordering::SeqCst) {
+            return Err(Error::Io("told to fail".into()));
+        }
+        let number = self.mood.commits.fetch_add(1, Ordering::SeqCst);
+        if self.mood.late.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_micros(number * 7919 % 3000)).await;
+        }
+        let answer = self.below.commit(call, commits).await;
+        let lose = |left: u64| left.checked_sub(1);
+        match self
+            .mood
+            .lose_answers
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose)
+        {
+            Ok(_) => Err(Error::TimedOut("told to lose the answer".into())),
+            Err(_) => answer,
+        }
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Meta for Engine {
+            fn name(&self) -> String {
+                self.below.name()
+            }
+
+            async fn commit(&self, call: &Call, commits: &[SliceCommit]) -> Result<Vec<(Ino, Result<Attr>)>> {
+                self.moody_commit(call, commits).await
+            }
+
+            $(async fn $name(&self, call: &Call, $($arg: $kind),*) -> $answer {
+                self.below.$name(call, $($arg),*).await
+            })*
+        }
+    };
+}
+
+forward! {
+    format(format: &Format, force: bool) -> Result<()>;
+    load() -> Result<Format>;
+    preflight() -> Result<Vec<String>>;
+    statfs(root: Ino) -> Result<StatFs>;
+    new_session(info: &SessionInfo) -> Result<SessionId>;
+    heartbeat(session: SessionId) -> Result<Format>;
+    close_session(session: SessionId) -> Result<()>;
+    sessions() -> Result<Vec<SessionRecord>>;
+    lookup(parent: Ino, name: &[u8]) -> Result<(Ino, Attr)>;
+    resolve(from: Ino, path: &[u8]) -> Result<(Ino, Attr)>;
+    create(parent: Ino, name: &[u8], node: &NewNode) -> Result<(Ino, Attr)>;
+    create_open(parent: Ino, name: &[u8], node: &NewNode, exclusive: bool, truncate: bool) -> Result<(Ino, Attr, bool)>;
+    readlink(ino: Ino) -> Result<Vec<u8>>;
+    link(ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr>;
+    unlink(parent: Ino, name: &[u8]) -> Result<()>;
+    rmdir(parent: Ino, name: &[u8]) -> Result<()>;
+    rename(parent: Ino, name: &[u8], new_parent: Ino, new_name: &[u8], flags: RenameFlags) -> Result<(Ino, Attr)>;
+    readdir(ino: Ino, from: Cursor, limit: usize, attrs: bool) -> Result<DirPage>;
+    getattr(ino: Ino) -> Result<Attr>;
+    setattr(ino: Ino, set: &SetAttr) -> Result<Attr>;
+    open(ino: Ino) -> Result<Attr>;
+    close(ino: Ino) -> Result<()>;
+    getxattr(ino: Ino, name: &[u8]) -> Result<Vec<u8>>;
+    listxattr(ino: Ino) -> Result<Vec<Vec<u8>>>;
+    setxattr(ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()>;
+    removexattr(ino: Ino, name: &[u8]) -> Result<()>;
+    read_chunk(ino: Ino, index: u32) -> Result<Arc<[Slice]>>;
+    take_slice_ids() -> Result<SliceIds>;
+    fallocate(ino: Ino, how: Fallocate, offset: u64, len: u64) -> Result<Attr>;
+    copy_range(from: Ino, from_offset: u64, to: Ino, to_offset: u64, len: u64) -> Result<(u64, Attr)>;
+    sync() -> Result<()>;
+    flock(ino: Ino, owner: u64, kind: LockKind) -> Result<()>;
+    getlk(ino: Ino, owner: u64, lock: FileLock) -> Result<Option<FileLock>>;
+    setlk(ino: Ino, owner: u64, lock: FileLock) -> Result<()>;
+    set_quota(ino: Ino, quota: Quota) -> Result<()>;
+    quota(ino: Ino) -> Result<Option<QuotaUsage>>;
+    remove_quota(ino: Ino) -> Result<()>;
+    create_volume(volume: &NewVolume) -> Result<VolumeRecord, VolumeError>;
+    volume(id: &str) -> Result<Option<VolumeRecord>>;
+    volumes(after: Option<&str>, limit: usize) -> Result<Vec<VolumeRecord>>;
+    resize_volume(id: &str, capacity: u64) -> Result<VolumeRecord, VolumeError>;
+    delete_volume(id: &str) -> Result<(), VolumeError>;
+    clean_stale_sessions() -> Result<usize>;
+    expire_trash(limit: usize) -> Result<usize>;
+    clean_deleted_files(limit: usize) -> Result<usize>;
+    dead_slices(limit: usize) -> Result<Vec<(SliceId, u32)>>;
+    forget_slices(slices: &[(SliceId, u32)]) -> Result<()>;
+}
