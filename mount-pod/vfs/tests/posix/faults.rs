@@ -193,22 +193,26 @@ async fn a_commit_whose_answer_is_lost_is_done_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_write_is_told_once_and_the_file_goes_on() {
     let volume = Volume::new().await;
-    let mount = volume.mount(Config::default()).await;
-    let dir = mount
-        .vfs
-        .mkdir(&mount.call, carafe_types::Ino::ROOT, b"small", 0o755, 0)
+    let (own, node) = (
+        carafe_meta::Call::internal(),
+        carafe_meta::NewNode {
+            kind: carafe_types::FileType::Directory,
+            mode: 0o755,
+            ..carafe_meta::NewNode::default()
+        },
+    );
+    let (dir, _) = volume
+        .meta
+        .create(&own, carafe_types::Ino::ROOT, b"small", &node)
         .await
-        .unwrap()
-        .ino;
+        .unwrap();
     let quota = carafe_meta::Quota {
         max_bytes: 64 << 10,
         max_inodes: 0,
     };
-    volume
-        .meta
-        .set_quota(&carafe_meta::Call::internal(), dir, quota)
-        .await
-        .unwrap();
+    volume.meta.set_quota(&own, dir, quota).await.unwrap();
+    // A client learns of quotas when its session begins.
+    let mount = volume.mount(Config::default()).await;
     let call = &mount.call;
     let made = mount
         .vfs
