@@ -120,8 +120,8 @@ impl Adapter {
     }
 }
 
-/// Operations that change something in exactly one transaction: only these may have a
-/// key, since the record of a key is the result of one transaction.
+/// Operations that use the key for exactly one transaction: only these may have one,
+/// since the record of a key is the result of one transaction.
 fn is_single_mutation(opcode: u32, mut args: Args<'_>) -> bool {
     match opcode {
         op::SYMLINK
@@ -137,13 +137,10 @@ fn is_single_mutation(opcode: u32, mut args: Args<'_>) -> bool {
         | op::REMOVEXATTR
         | op::FALLOCATE
         | op::COPY_FILE_RANGE
-        | op::COPY_FILE_RANGE_64 => true,
+        | op::COPY_FILE_RANGE_64
+        // Of what a creation does, only the creation itself takes the key.
+        | op::CREATE => true,
         op::OPEN => args.u32().is_some_and(|flags| OpenFlags(flags).truncate()),
-        // To find a file and cut it takes two; done again, that has the same outcome.
-        op::CREATE => args
-            .u32()
-            .map(OpenFlags)
-            .is_some_and(|flags| flags.exclusive() || !flags.truncate()),
         _ => false,
     }
 }
