@@ -62,7 +62,7 @@ async fn truncates_among_writes_and_flushes() {
     let flusher = tokio::spawn({
         let mount = Arc::clone(&mount);
         async move {
-            for _ in 0..200 {
+            loop {
                 mount
                     .vfs
                     .fsync(&mount.call, ino, handle, false)
@@ -73,6 +73,8 @@ async fn truncates_among_writes_and_flushes() {
         }
     });
     for round in 0..200u64 {
+        // Long enough for some uploads to end and their commits to begin.
+        tokio::time::sleep(std::time::Duration::from_micros(round * 977 % 7000)).await;
         let set = SetAttr {
             size: Some(0),
             ..SetAttr::default()
@@ -81,8 +83,18 @@ async fn truncates_among_writes_and_flushes() {
         let data = pattern(round, 3200 - round as usize);
         mount.write(&file, 0, &data).await.unwrap();
         assert_eq!(mount.read(&file, 0, 10_000).await, data, "round {round}");
+        // A commit that was on its way must not come after the cut.
+        if round % 3 == 0 {
+            mount.fsync(&file).await.unwrap();
+            assert_eq!(
+                mount.read(&file, 0, 10_000).await,
+                data,
+                "round {round}, committed"
+            );
+        }
     }
-    flusher.await.unwrap();
+    flusher.abort();
+    assert!(flusher.await.unwrap_err().is_cancelled(), "no flush failed");
     mount.fsync(&file).await.unwrap();
     assert_eq!(mount.length(ino).await, 3001);
 }
