@@ -40,6 +40,12 @@ impl Failure {
     }
 }
 
+impl From<carafe_api::handover::HandoverError> for Failure {
+    fn from(error: carafe_api::handover::HandoverError) -> Self {
+        Self::Mount(format!("handover: {error}"))
+    }
+}
+
 impl From<carafe_types::Error> for Failure {
     fn from(error: carafe_types::Error) -> Self {
         Self::Engine(error.to_string())

@@ -6,7 +6,6 @@
 
 mod cli;
 mod failure;
-mod link;
 mod supervisor;
 mod worker;
 

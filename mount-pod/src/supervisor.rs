@@ -12,7 +12,7 @@ mod worker_process;
 
 use std::os::fd::OwnedFd;
 
-use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError};
+use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod};
 
 pub(crate) use background::{Readiness, start_in_background};
 pub(crate) use host::{Host, process_file};
@@ -107,9 +107,4 @@ impl Held {
             self.attach.secret = (**secret).clone();
         }
     }
-}
-
-/// A handover that failed, in words.
-fn handover(error: HandoverError) -> Failure {
-    Failure::Mount(format!("handover: {error}"))
 }

@@ -10,18 +10,19 @@ mod orders;
 mod stack;
 mod upkeep;
 
-use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError};
+use std::os::fd::AsFd;
 
-use crate::{
-    failure::Failure,
-    link::{Link, duplicate},
-};
+use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, Link};
+
+use crate::failure::Failure;
 
 /// Serves until the mount ends; says why if it cannot.
 pub(crate) async fn run() -> Result<(), Failure> {
-    let socket =
-        duplicate(std::io::stdin()).map_err(Failure::system("take the parent's socket"))?;
-    let keeper = Link::new(socket).map_err(handover)?;
+    let socket = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(Failure::system("take the parent's socket"))?;
+    let keeper = Link::new(socket)?;
     let (attach, bundle) = attached(&keeper).await?;
     let served = orders::serve(&keeper, attach, bundle).await;
     if let Err(failure) = &served {
@@ -29,23 +30,18 @@ pub(crate) async fn run() -> Result<(), Failure> {
         let lasting = matches!(failure, Failure::Usage(_));
         keeper
             .send(&FromPod::Failed { reason, lasting }, &[])
-            .await
-            .map_err(handover)?;
+            .await?;
     }
     served
 }
 
 async fn attached(keeper: &Link) -> Result<(Attach, Bundle), Failure> {
-    let (message, fds) = keeper.receive().await.map_err(handover)?;
+    let (message, fds) = keeper.receive().await?;
     let FromKeeper::Attach(attach) = message else {
         return Err(Failure::Mount(
             "the parent began with another message than Attach".into(),
         ));
     };
-    let bundle = Bundle::from_wire(attach.descriptors, fds).map_err(handover)?;
+    let bundle = Bundle::from_wire(attach.descriptors, fds)?;
     Ok((*attach, bundle))
-}
-
-fn handover(error: HandoverError) -> Failure {
-    Failure::Mount(format!("handover: {error}"))
 }

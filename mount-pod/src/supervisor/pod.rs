@@ -6,14 +6,16 @@ use std::{
     time::Duration,
 };
 
-use carafe_api::handover::{Attached, Bundle, Client, FromKeeper, FromPod, HandoverError, Hello};
+use carafe_api::handover::{
+    Attached, Bundle, Client, FromKeeper, FromPod, HandoverError, Hello, Link,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 
-use super::{Held, Upstream, handover};
-use crate::{failure::Failure, link::Link};
+use super::{Held, Upstream};
+use crate::failure::Failure;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,15 +35,11 @@ enum Connection {
 impl Pod {
     /// Connects, and waits for what the keeper hands over.
     pub(crate) async fn attach(dir: PathBuf, name: String) -> Result<(Self, Held), Failure> {
-        let client = connecting(dir.clone())
-            .await
-            .map_err(stopped)?
-            .map_err(handover)?;
+        let client = connecting(dir.clone()).await.map_err(stopped)??;
         let (client, attached) = introduce(client, hello(&name), Bundle::default()).await?;
         let terminate =
             signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?;
-        let connection =
-            Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?);
+        let connection = Connection::Up(Link::new(client.into_channel().into_fd())?);
         let held = Held {
             attach: attached.attach,
             bundle: attached.bundle,
@@ -63,7 +61,7 @@ impl Pod {
         let Connection::Connecting(task) = &mut self.connection else {
             return Ok(());
         };
-        let client = task.await.map_err(stopped)?.map_err(handover)?;
+        let client = task.await.map_err(stopped)??;
         let hello = Hello {
             epoch: held.attach.epoch,
             serving: held.serving,
@@ -75,9 +73,7 @@ impl Pod {
             .duplicate()
             .map_err(Failure::system("duplicate the descriptors"))?;
         self.connection = match introduce(client, hello, holds).await {
-            Ok((client, _)) => {
-                Connection::Up(Link::new(client.into_channel().into_fd()).map_err(handover)?)
-            }
+            Ok((client, _)) => Connection::Up(Link::new(client.into_channel().into_fd())?),
             Err(failure) => {
                 tracing::warn!(%failure, "the keeper did not take this pod back; trying again");
                 Connection::Connecting(connecting(self.dir.clone()))
@@ -148,10 +144,7 @@ async fn introduce(
             .hello(&hello, &holds, ANSWER_TIMEOUT)
             .map(|attached| (client, attached))
     };
-    tokio::task::spawn_blocking(talk)
-        .await
-        .map_err(stopped)?
-        .map_err(handover)
+    Ok(tokio::task::spawn_blocking(talk).await.map_err(stopped)??)
 }
 
 fn stopped(error: tokio::task::JoinError) -> Failure {

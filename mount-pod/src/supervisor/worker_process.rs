@@ -5,11 +5,11 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use carafe_api::handover::{Channel, FromKeeper, FromPod, HandoverError};
+use carafe_api::handover::{Channel, FromKeeper, FromPod, HandoverError, Link};
 use tokio::process::{Child, Command};
 
-use super::{Held, handover};
-use crate::{failure::Failure, link::Link};
+use super::Held;
+use crate::failure::Failure;
 
 /// What a worker does.
 pub(super) enum WorkerEvent {
@@ -29,7 +29,7 @@ pub(super) struct WorkerProcess {
 impl WorkerProcess {
     /// Starts a worker and gives it duplicates of all that is held.
     pub(super) async fn start(held: &Held) -> Result<Self, Failure> {
-        let (ours, theirs) = Channel::pair().map_err(handover)?;
+        let (ours, theirs) = Channel::pair()?;
         let program = std::env::current_exe().map_err(Failure::system("find this program"))?;
         let child = Command::new(program)
             .arg("worker")
@@ -37,7 +37,7 @@ impl WorkerProcess {
             .kill_on_drop(false)
             .spawn()
             .map_err(Failure::system("start a worker"))?;
-        let link = Link::new(ours.into_fd()).map_err(handover)?;
+        let link = Link::new(ours.into_fd())?;
         let worker = Self {
             child,
             link,
@@ -51,10 +51,8 @@ impl WorkerProcess {
         let mut attach = held.attach.clone();
         attach.descriptors = held.bundle.counts();
         let message = FromKeeper::Attach(Box::new(attach));
-        self.link
-            .send(&message, &held.bundle.borrowed())
-            .await
-            .map_err(handover)
+        self.link.send(&message, &held.bundle.borrowed()).await?;
+        Ok(())
     }
 
     /// What the worker does next: it says something, or it ends. Cancel safe.
@@ -86,7 +84,7 @@ impl WorkerProcess {
     pub(super) async fn tell(&self, message: &FromKeeper) -> Result<(), Failure> {
         match self.link.send(message, &[]).await {
             Ok(()) | Err(HandoverError::Closed) => Ok(()),
-            Err(error) => Err(handover(error)),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError, Usage};
+use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError, Link, Usage};
 use carafe_fuse::Session;
 
-use super::{handover, stack::Stack, upkeep::Upkeep};
-use crate::{failure::Failure, link::Link};
+use super::{stack::Stack, upkeep::Upkeep};
+use crate::failure::Failure;
 
 /// How long the end of a mount may take to write back what is dirty.
 const DRAIN_PATIENCE: Duration = Duration::from_mins(5);
@@ -23,8 +23,7 @@ pub(super) async fn serve(
     let stack = Stack::assemble(&attach, &mut bundle).await?;
     keeper
         .send(&FromPod::Region, &[stack.region.fd().as_fd()])
-        .await
-        .map_err(handover)?;
+        .await?;
     let session = stack.start_session(&attach, bundle)?;
     let upkeep = Upkeep::start(&stack, &attach.arguments);
     let ended = until_the_end(keeper, &stack, &session).await;
@@ -42,11 +41,8 @@ async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Resul
         .negotiated()
         .await
         .map_err(|error| Failure::Mount(error.to_string()))?;
-    keeper
-        .send(&FromPod::InitDone { blob }, &[])
-        .await
-        .map_err(handover)?;
-    keeper.send(&FromPod::Ready, &[]).await.map_err(handover)?;
+    keeper.send(&FromPod::InitDone { blob }, &[]).await?;
+    keeper.send(&FromPod::Ready, &[]).await?;
     loop {
         tokio::select! {
             // The kernel has unmounted.
@@ -63,7 +59,7 @@ async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Resul
                     tracing::error!("the supervisor is gone; serving until the kernel unmounts");
                     return session.ended().await.map_err(|error| Failure::Mount(error.to_string()));
                 }
-                Err(error) => return Err(handover(error)),
+                Err(error) => return Err(error.into()),
             },
         }
     }
@@ -77,22 +73,17 @@ async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, F
             if let Err(error) = stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
                 tracing::error!(%error, "not all that was written is committed yet");
             }
-            keeper
-                .send(&FromPod::Released, &[])
-                .await
-                .map_err(handover)?;
+            keeper.send(&FromPod::Released, &[]).await?;
         }
         FromKeeper::End => return Ok(true),
-        FromKeeper::Ping { id } => keeper
-            .send(&FromPod::Pong { id, serving: true }, &[])
-            .await
-            .map_err(handover)?,
+        FromKeeper::Ping { id } => {
+            keeper
+                .send(&FromPod::Pong { id, serving: true }, &[])
+                .await?;
+        }
         FromKeeper::Stats { id } => {
             let usage = usage(stack).await;
-            keeper
-                .send(&FromPod::Stats { id, usage }, &[])
-                .await
-                .map_err(handover)?;
+            keeper.send(&FromPod::Stats { id, usage }, &[]).await?;
         }
         FromKeeper::Attach(_) | FromKeeper::Refused { .. } | FromKeeper::Unknown => {}
     }

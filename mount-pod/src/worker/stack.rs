@@ -18,7 +18,6 @@ use super::{cache, credentials::Rotating};
 use crate::{
     cli::{connect_with, load, warnings},
     failure::Failure,
-    link::duplicate,
 };
 
 /// The peer reads this from the session: a release of its own, then ours.
@@ -63,7 +62,9 @@ impl Stack {
             .as_ref()
             .ok_or_else(|| Failure::Mount("no device was handed over".into()))?;
         let notifier = Arc::new(Notifier::new(
-            duplicate(device).map_err(Failure::system("duplicate the device"))?,
+            device
+                .try_clone()
+                .map_err(Failure::system("duplicate the device"))?,
         ));
         let caches = cache::open(arguments, std::mem::take(&mut bundle.caches), &format).await?;
         let layout = Arc::new(JuiceFsLayout {

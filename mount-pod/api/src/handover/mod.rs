@@ -32,6 +32,7 @@ mod address;
 mod bundle;
 mod channel;
 mod client;
+mod link;
 mod message;
 mod server;
 
@@ -39,6 +40,7 @@ pub use address::{connect_in, listen_in};
 pub use bundle::{Bundle, Descriptors};
 pub use channel::{Channel, HandoverError, MAX_DESCRIPTORS, MAX_MESSAGE};
 pub use client::{Attached, Client};
+pub use link::Link;
 pub use message::{Attach, FromKeeper, FromPod, Hello, Usage};
 pub use server::{Listener, Peer};
 

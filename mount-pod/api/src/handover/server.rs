@@ -1,7 +1,7 @@
 //! The keeper's side: asynchronous, on tokio.
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -13,7 +13,8 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Channel, FromKeeper, FromPod, HandoverError, SOCKET, address::open_directory, listen_in,
+    FromKeeper, FromPod, HandoverError, Link, SOCKET, address::open_directory, link::poll_failed,
+    link::register, listen_in,
 };
 
 /// The keeper's socket of one mount pod.
@@ -26,7 +27,7 @@ pub struct Listener {
 /// One connection from a mount pod.
 #[derive(Debug)]
 pub struct Peer {
-    channel: AsyncFd<Channel>,
+    link: Link,
 }
 
 impl Listener {
@@ -62,7 +63,7 @@ impl Listener {
                     let peer = socket_peercred(&connection)
                         .map_err(HandoverError::os("ask who connected"))?;
                     if [self.user, 0].contains(&peer.uid.as_raw()) {
-                        return Peer::new(Channel::new(connection));
+                        return Link::new(connection).map(|link| Peer { link });
                     }
                     tracing::warn!(
                         uid = peer.uid.as_raw(),
@@ -78,21 +79,9 @@ impl Listener {
 }
 
 impl Peer {
-    fn new(channel: Channel) -> Result<Self, HandoverError> {
-        Ok(Self {
-            channel: register(channel, Interest::READABLE | Interest::WRITABLE)?,
-        })
-    }
-
     /// The next message and its descriptors. Cancel safe.
     pub async fn receive(&self) -> Result<(FromPod, Vec<OwnedFd>), HandoverError> {
-        loop {
-            let mut ready = self.channel.readable().await.map_err(poll_failed)?;
-            match self.channel.get_ref().receive() {
-                Err(error) if error.would_block() => ready.clear_ready(),
-                done => return done,
-            }
-        }
+        self.link.receive().await
     }
 
     /// Sends a message with descriptors, which stay the caller's.
@@ -101,29 +90,6 @@ impl Peer {
         message: &FromKeeper,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), HandoverError> {
-        loop {
-            let mut ready = self.channel.writable().await.map_err(poll_failed)?;
-            match self.channel.get_ref().send(message, fds) {
-                Err(error) if error.would_block() => ready.clear_ready(),
-                done => return done,
-            }
-        }
-    }
-}
-
-// The sound replacement is `unsafe` for types whose descriptor may change under the
-// reactor; those used here own one descriptor for as long as they live.
-#[expect(
-    deprecated,
-    reason = "an owned descriptor is what the deprecation asks for"
-)]
-fn register<T: AsRawFd>(socket: T, interest: Interest) -> Result<AsyncFd<T>, HandoverError> {
-    AsyncFd::with_interest(socket, interest).map_err(poll_failed)
-}
-
-fn poll_failed(source: std::io::Error) -> HandoverError {
-    HandoverError::Os {
-        step: "poll a socket",
-        source,
+        self.link.send(message, fds).await
     }
 }
