@@ -67,6 +67,28 @@ pub enum ConnectError {
     },
 }
 
+/// Why a changed login is not in use. The texts hold no password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenewError {
+    /// The URL names another place; nothing changed.
+    #[error(
+        "the metadata URL now names {named} instead of {place}: metadata cannot move under a mount; correct metaurl, or mount anew"
+    )]
+    Elsewhere {
+        /// Where the client is.
+        place: String,
+        /// What the URL names.
+        named: String,
+    },
+    /// The URL cannot be used; nothing changed.
+    #[error("{0}")]
+    Unusable(ConnectError),
+    /// The login is not accepted yet. What is connected stays; each new connection
+    /// tries the new login first, and the former one after it.
+    #[error("the new login is not in use yet: {0}")]
+    Pending(ConnectError),
+}
+
 /// Opens the engine that `url` names. `password` (`META_PASSWORD`) stands above
 /// one in the URL.
 pub async fn connect(
@@ -77,7 +99,9 @@ pub async fn connect(
     let (scheme, rest) = url.split_once("://").ok_or_else(|| no_scheme(url))?;
     match scheme {
         "sqlite3" => connect_sqlite(rest),
-        "redis" | "rediss" | "unix" => crate::redis::connect(url, password, options).await,
+        ours if crate::redis::SCHEMES.contains(&ours) => {
+            crate::redis::connect(url, password, options).await
+        }
         known if KNOWN.contains(&known) => Err(ConnectError::NotBuilt(known.to_owned())),
         unknown => Err(ConnectError::Unknown(format!("{unknown}://"))),
     }
@@ -94,7 +118,7 @@ fn no_scheme(url: &str) -> ConnectError {
 }
 
 fn connect_sqlite(rest: &str) -> Result<Arc<dyn Meta>, ConnectError> {
-    let path = rest.split('?').next().unwrap_or_default();
+    let path = sqlite_path(rest);
     if path.is_empty() {
         return Err(ConnectError::BadUrl(
             "sqlite3:// wants a file: sqlite3:///var/lib/volume.db".into(),
@@ -106,4 +130,9 @@ fn connect_sqlite(rest: &str) -> Result<Arc<dyn Meta>, ConnectError> {
     };
     let engine = sqlite::open(Path::new(path)).map_err(unreachable)?;
     Ok(Arc::new(Client::new(engine)))
+}
+
+/// The file in what follows `sqlite3://`.
+pub(crate) fn sqlite_path(rest: &str) -> &str {
+    rest.split('?').next().unwrap_or_default()
 }

@@ -2,10 +2,10 @@
 
 use std::{ops::Range, sync::Arc, time::Instant};
 
-use carafe_types::{Attr, Error, FileType, Ino, Result, SessionId, SliceId};
+use carafe_types::{Attr, Error, FileType, Ino, Result, Secret, SessionId, SliceId};
 
 use crate::{
-    OpKey, SessionRecord, VolumeRecord,
+    OpKey, RenewError, SessionRecord, VolumeRecord,
     ops::{Counter, DelayedKey, Mutation, Plan, Planned, Read, Reads},
     record::Recorded,
 };
@@ -59,6 +59,13 @@ pub(crate) struct Deleted {
 pub(crate) trait Engine: Send + Sync + Sized + 'static {
     /// The engine's name and place without secrets.
     fn name(&self) -> String;
+
+    /// See [`crate::Meta::renew_login`].
+    fn renew_login(
+        &self,
+        url: &str,
+        password: Option<&Secret>,
+    ) -> impl Future<Output = Result<(), RenewError>> + Send;
 
     /// Makes what the engine needs before a first plan (tables).
     fn prepare(&self, terms: Terms) -> impl Future<Output = Result<()>> + Send;

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use carafe_types::{Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
 
 pub use call::{Call, OpKey};
-pub use connect::{ConnectError, ConnectOptions, connect};
+pub use connect::{ConnectError, ConnectOptions, RenewError, connect};
 pub use entry::{
     Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit, SliceIds,
     StatFs, XattrMode,
@@ -61,11 +61,11 @@ pub trait Meta: Send + Sync + 'static {
     /// Warnings about what this engine promises less than a user would expect
     /// (Redis without AOF, eviction on …), one sentence each with what to do.
     async fn preflight(&self, call: &Call) -> Result<Vec<String>>;
-    /// Logs in with another password from the next connection on; what is connected
-    /// stays. Engines without passwords have nothing to do.
-    fn set_password(&self, password: &Secret) {
-        let _ = password;
-    }
+    /// Logs in with what `url` and `password` say from the next connection on, as
+    /// [`connect`] reads them, and makes one now. Operations under way or waiting are
+    /// not failed by it. Until the new login works, the former one is used; see
+    /// [`RenewError`]. Engines without a login have nothing to do.
+    async fn renew_login(&self, url: &str, password: Option<&Secret>) -> Result<(), RenewError>;
     /// Usage and limits, of the whole volume or of the nearest quota above `root`.
     async fn statfs(&self, call: &Call, root: Ino) -> Result<StatFs>;
 

@@ -68,7 +68,7 @@ async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Resul
 /// Does what the parent says; `true` if that is the end.
 async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, Failure> {
     match order {
-        FromKeeper::Secret { secret } => stack.credentials.rotate(&secret).await,
+        FromKeeper::Secret { secret } => stack.credentials.rotate(*secret),
         FromKeeper::Release => {
             if let Err(error) = stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
                 tracing::error!(%error, "not all that was written is committed yet");

@@ -51,7 +51,8 @@ impl Stack {
         for warning in warnings(meta.as_ref()).await? {
             tracing::warn!("{warning}");
         }
-        let mut format = load(meta.as_ref()).await?;
+        let setting = load(meta.as_ref()).await?;
+        let mut format = setting.clone();
         attach.secret.apply_credentials(&mut format);
         let objects = open_store(&format, arguments)?;
         let region = region(bundle.region.take(), arguments)?;
@@ -83,7 +84,12 @@ impl Stack {
             invalidator: Arc::clone(&notifier) as Arc<dyn carafe_vfs::Invalidator>,
         };
         let vfs = Arc::new(Vfs::new(parts, vfs_config(&format, arguments, root)));
-        let credentials = Rotating::new(Arc::clone(&meta), Arc::clone(&objects));
+        let credentials = Rotating::new(
+            Arc::clone(&meta),
+            Arc::clone(&objects),
+            attach.secret.clone(),
+            setting,
+        );
         Ok(Self {
             meta,
             objects,

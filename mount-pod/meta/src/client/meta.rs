@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carafe_types::{Attr, Error, Format, Ino, Result, SessionId, Slice, SliceId};
+use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
 
 use super::{Client, SLICE_BATCH};
 use crate::{
     Call, Cursor, DirEntry, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume,
-    Quota, QuotaUsage, RenameFlags, SessionInfo, SessionRecord, SetAttr, SliceCommit, SliceIds,
-    StatFs, VolumeError, VolumeRecord, XattrMode,
+    Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
+    SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
     engine::{Engine, Terms},
     ops::{
         Counter, Reads, attrs, create, data, locks, names, quota, remove, rename, sessions,
@@ -55,6 +55,10 @@ impl<E: Engine> Meta for Client<E> {
 
     async fn preflight(&self, call: &Call) -> Result<Vec<String>> {
         self.engine.preflight(Self::terms(call)).await
+    }
+
+    async fn renew_login(&self, url: &str, password: Option<&Secret>) -> Result<(), RenewError> {
+        self.engine.renew_login(url, password).await
     }
 
     async fn statfs(&self, call: &Call, root: Ino) -> Result<StatFs> {

@@ -9,15 +9,17 @@
 mod connect;
 mod guesses;
 mod keys;
+mod line;
 mod lists;
 mod program;
 mod raw;
+mod target;
 mod view;
 mod wire;
 
 use std::{collections::HashMap, ops::Range};
 
-use carafe_types::{Attr, Error, Ino, Result, SessionId, SliceId};
+use carafe_types::{Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 use redis::{Script, Value};
 
 pub(crate) use connect::connect;
@@ -32,15 +34,17 @@ use self::{
     wire::{Failure, Pause, Wire},
 };
 use crate::{
-    OpKey, SessionRecord, VolumeRecord,
+    OpKey, RenewError, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Mutation, Planned, Stop},
     record::{self, Recorded},
 };
 
+/// What its URLs begin with.
+pub(crate) const SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
+
 /// The Redis engine.
 pub(crate) struct Redis {
-    name: String,
     wire: Wire,
     guesses: Guesses,
     write: Script,
@@ -264,7 +268,25 @@ impl Run {
 
 impl Engine for Redis {
     fn name(&self) -> String {
-        self.name.clone()
+        self.wire.line.place().to_owned()
+    }
+
+    async fn renew_login(&self, url: &str, password: Option<&Secret>) -> Result<(), RenewError> {
+        let place = self.wire.line.place();
+        let elsewhere = |named: String| RenewError::Elsewhere {
+            place: place.to_owned(),
+            named,
+        };
+        let (scheme, _) = url.split_once("://").unwrap_or_default();
+        if !SCHEMES.contains(&scheme) {
+            return Err(elsewhere(format!("{scheme}://")));
+        }
+        let target = target::parse(url, password).map_err(RenewError::Unusable)?;
+        if target.name != place {
+            return Err(elsewhere(target.name));
+        }
+        let renewed = self.wire.line.renew(target).await;
+        renewed.map_err(RenewError::Pending)
     }
 
     async fn prepare(&self, _terms: Terms) -> Result<()> {

@@ -1,13 +1,14 @@
 //! The connection: commands with a deadline, scripts that load themselves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use carafe_types::{Error, Result};
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value,
-    aio::{ConnectionLike, ConnectionManager},
+    aio::ConnectionLike,
 };
 
+use super::line::Line;
 use crate::engine::Terms;
 
 /// Why a command was not done.
@@ -29,22 +30,22 @@ impl From<Failure> for Error {
     }
 }
 
-/// One multiplexed connection, which connects again by itself.
+/// Commands over the line.
 pub(super) struct Wire {
-    pub(super) connection: ConnectionManager,
+    pub(super) line: Arc<Line>,
 }
 
 impl Wire {
     /// Runs one command once.
     pub(super) async fn command(&self, terms: Terms, command: &Cmd) -> Result<Value, Failure> {
-        let mut connection = self.connection.clone();
-        within(terms, async {
+        let (number, mut connection) = self.line.get(terms).await?;
+        let one = async {
             connection
                 .req_packed_command(command)
                 .await?
                 .extract_error()
-        })
-        .await
+        };
+        self.within(terms, number, one).await
     }
 
     /// Runs several commands in one trip.
@@ -53,14 +54,32 @@ impl Wire {
         terms: Terms,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, Failure> {
-        let mut connection = self.connection.clone();
+        let (number, mut connection) = self.line.get(terms).await?;
         let all = async {
             let values = connection
                 .req_packed_commands(pipeline, 0, pipeline.len())
                 .await?;
             values.into_iter().map(Value::extract_error).collect()
         };
-        within(terms, all).await
+        self.within(terms, number, all).await
+    }
+
+    /// Waits for an answer on the connection with this number.
+    async fn within<T>(
+        &self,
+        terms: Terms,
+        number: u64,
+        work: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, Failure> {
+        let Ok(done) = tokio::time::timeout_at(terms.deadline.into(), work).await else {
+            return Err(Failure::Final(Terms::timed_out("redis did not answer")));
+        };
+        done.map_err(|error| {
+            if error.is_unrecoverable_error() || is_stranger(&error) {
+                self.line.lost(number, &error.to_string());
+            }
+            failure(error)
+        })
     }
 
     /// Runs a script, which is sent whole only if the server does not know it.
@@ -83,8 +102,8 @@ impl Wire {
 
     /// Makes the server know a script.
     pub(super) async fn load(&self, terms: Terms, script: &Script) -> Result<(), Failure> {
-        let mut connection = self.connection.clone();
-        within(terms, script.load_async(&mut connection))
+        let (number, mut connection) = self.line.get(terms).await?;
+        self.within(terms, number, script.load_async(&mut connection))
             .await
             .map(|_| ())
     }
@@ -131,11 +150,9 @@ pub(super) fn evaluate(script: &Script, keys: &[Vec<u8>], arguments: &[Vec<u8>])
 /// How [`Failure::Lost`] says that the server does not know the script.
 pub(super) const NO_SCRIPT: &str = "the script is not loaded";
 
-async fn within<T>(terms: Terms, work: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
-    match tokio::time::timeout_at(terms.deadline.into(), work).await {
-        Ok(done) => done.map_err(failure),
-        Err(_) => Err(Failure::Final(Terms::timed_out("redis did not answer"))),
-    }
+/// Whether the server does not know, or no longer, as whom we speak.
+fn is_stranger(error: &RedisError) -> bool {
+    error.code() == Some("NOAUTH")
 }
 
 /// What an error means for a retry. Redis's texts hold no password.
@@ -152,6 +169,7 @@ fn failure(error: RedisError) -> Failure {
             | ServerErrorKind::ReadOnly,
         )
         | ErrorKind::Io => Failure::Lost(text),
+        _ if is_stranger(&error) => Failure::Lost(text),
         _ if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() => {
             Failure::Lost(text)
         }
@@ -171,7 +189,7 @@ impl Pause {
     pub(super) async fn wait(&mut self, terms: Terms, reason: &str) -> Result<()> {
         self.tries += 1;
         let most = 10_000 << self.tries.min(6);
-        self.sleep(terms, most / 2 + jitter(most / 2), reason).await
+        self.sleep(terms, most / 2 + below(most / 2), reason).await
     }
 
     /// As [`Pause::wait`], for a guard that did not hold: another client was first,
@@ -185,7 +203,7 @@ impl Pause {
         };
         self.sleep(
             terms,
-            jitter(most),
+            below(most),
             "other clients change the same inodes all the time",
         )
         .await
@@ -203,7 +221,12 @@ impl Pause {
     }
 }
 
-fn jitter(most: u64) -> u64 {
+/// A random time up to `most`.
+pub(super) fn jitter(most: Duration) -> Duration {
+    Duration::from_micros(below(most.as_micros() as u64))
+}
+
+fn below(most: u64) -> u64 {
     if most == 0 {
         0
     } else {

@@ -14,7 +14,7 @@ mod writer;
 
 use std::{fs::File, ops::Range, path::PathBuf, time::Instant};
 
-use carafe_types::{Attr, Error, Ino, Result, SessionId, SliceId};
+use carafe_types::{Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -22,7 +22,8 @@ pub(crate) use connect::open;
 
 use self::{reads::SqlReads, rows::failed, writer::Writer};
 use crate::{
-    OpKey, SessionRecord, VolumeRecord,
+    OpKey, RenewError, SessionRecord, VolumeRecord,
+    connect::sqlite_path,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Planned, Stop},
     record::{self, Recorded},
@@ -98,6 +99,22 @@ fn recorded<T: Recorded>(conn: &Connection, key: OpKey) -> Result<Option<T>> {
 impl Engine for Sqlite {
     fn name(&self) -> String {
         format!("sqlite3://{}", self.path.display())
+    }
+
+    /// A file has no login.
+    async fn renew_login(&self, url: &str, _password: Option<&Secret>) -> Result<(), RenewError> {
+        let path = url.strip_prefix("sqlite3://").map(sqlite_path);
+        if path == self.path.to_str() {
+            return Ok(());
+        }
+        let scheme = || url.split("://").next().unwrap_or_default();
+        Err(RenewError::Elsewhere {
+            place: self.name(),
+            named: path.map_or_else(
+                || format!("{}://", scheme()),
+                |path| format!("sqlite3://{path}"),
+            ),
+        })
     }
 
     async fn prepare(&self, terms: Terms) -> Result<()> {

@@ -11,10 +11,10 @@ use std::{
 use async_trait::async_trait;
 use carafe_meta::{
     Call, Cursor, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume, Quota,
-    QuotaUsage, RenameFlags, SessionInfo, SessionRecord, SetAttr, SliceCommit, SliceIds, StatFs,
-    VolumeError, VolumeRecord, XattrMode,
+    QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
+    SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
 };
-use carafe_types::{Attr, Error, Format, Ino, Result, SessionId, Slice, SliceId};
+use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
 
 /// How an engine behaves.
 #[derive(Debug, Default)]
@@ -66,6 +66,10 @@ macro_rules! forward {
         impl Meta for Engine {
             fn name(&self) -> String {
                 self.below.name()
+            }
+
+            async fn renew_login(&self, url: &str, password: Option<&Secret>) -> Result<(), RenewError> {
+                self.below.renew_login(url, password).await
             }
 
             async fn commit(&self, call: &Call, commits: &[SliceCommit]) -> Result<Vec<(Ino, Result<Attr>)>> {
