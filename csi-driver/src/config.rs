@@ -30,7 +30,7 @@ pub struct Common {
     /// The socket that the CSI services listen on.
     #[arg(long, env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_parser = socket_path, global = true)]
     pub endpoint: PathBuf,
-    /// Where `/healthz` is answered; nowhere if it is not given.
+    /// Where `/healthz` and `/readyz` are answered; nowhere if it is not given.
     #[arg(long, env = "CARAFE_HEALTH_ADDRESS", global = true)]
     pub health_address: Option<SocketAddr>,
 }

@@ -1,7 +1,11 @@
-//! `/healthz`: whether the CSI socket answers, for kubelet's probes.
+//! What kubelet's probes are told.
+//!
+//! `/healthz` (liveness): the process does what it should, if only wait. `/readyz`
+//! (readiness): calls can come. Both say in words what is wrong.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
@@ -10,44 +14,124 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Answers until the process ends. Any path other than `/healthz` is not found.
-pub(crate) async fn serve(address: SocketAddr, csi_socket: PathBuf) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    loop {
-        let (connection, _) = listener.accept().await?;
-        let csi_socket = csi_socket.clone();
-        tokio::spawn(async move {
-            // A prober that went away is no concern of ours.
-            let _ = timeout(PATIENCE * 2, answer(connection, &csi_socket)).await;
-        });
+/// How far the plugin has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It does not listen yet: what it waits for.
+    Starting(&'static str),
+    /// It listens, and kubelet has not registered it.
+    Unregistered,
+    /// Kubelet refused it.
+    Rejected(String),
+    /// Calls can come.
+    Ready,
+}
+
+/// How far the plugin has come, for all who know or ask. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Health {
+    progress: Arc<Mutex<Progress>>,
+    csi_socket: PathBuf,
+}
+
+/// An answer to a probe: whether all is well, and a line for people.
+type Verdict = Result<String, String>;
+
+impl Health {
+    /// Of a plugin that starts and will listen on `csi_socket`.
+    pub fn new(csi_socket: PathBuf) -> Self {
+        Self {
+            progress: Arc::new(Mutex::new(Progress::Starting("the plugin is starting"))),
+            csi_socket,
+        }
+    }
+
+    /// Notes how far the plugin has come.
+    pub fn set(&self, progress: Progress) {
+        *self.progress.lock() = progress;
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress.lock().clone()
+    }
+
+    /// Waiting for the API server is no reason to be killed; a socket that was
+    /// listened on and does not answer is.
+    async fn live(&self) -> Verdict {
+        match self.progress() {
+            Progress::Starting(waiting) => Ok(waiting.to_owned()),
+            Progress::Unregistered | Progress::Rejected(_) | Progress::Ready => {
+                self.socket_answers().await
+            }
+        }
+    }
+
+    async fn ready(&self) -> Verdict {
+        match self.progress() {
+            Progress::Starting(waiting) => Err(waiting.to_owned()),
+            Progress::Unregistered => Err(
+                "kubelet has not registered the driver yet: does --kubelet-dir name kubelet's directory?"
+                    .to_owned(),
+            ),
+            Progress::Rejected(reason) => {
+                Err(format!("kubelet did not register the driver: {reason}"))
+            }
+            Progress::Ready => self.socket_answers().await,
+        }
+    }
+
+    async fn socket_answers(&self) -> Verdict {
+        match timeout(PATIENCE, UnixStream::connect(&self.csi_socket)).await {
+            Ok(Ok(_)) => Ok("ok".to_owned()),
+            Ok(Err(error)) => Err(format!("the CSI socket does not answer: {error}")),
+            Err(_) => Err("the CSI socket does not answer in time".to_owned()),
+        }
     }
 }
 
-async fn answer(mut connection: TcpStream, csi_socket: &PathBuf) -> io::Result<()> {
+/// Listens for probes. Apart from [`serve`], so that an address that is taken stops
+/// the plugin instead of leaving it without probes.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Answers probes until it is dropped.
+pub async fn serve(listener: TcpListener, health: Health) {
+    loop {
+        match listener.accept().await {
+            Ok((connection, _)) => {
+                let health = health.clone();
+                tokio::spawn(async move {
+                    // A prober that went away is no concern of ours.
+                    let _ = timeout(PATIENCE * 2, answer(connection, &health)).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a probe could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(mut connection: TcpStream, health: &Health) -> io::Result<()> {
     let mut head = [0; 1024];
     let read = connection.read(&mut head).await?;
-    let path = String::from_utf8_lossy(&head[..read])
-        .split(' ')
-        .nth(1)
-        .unwrap_or_default()
-        .to_owned();
-    let (status, body) = match path.split('?').next() {
-        Some("/healthz") => match timeout(PATIENCE, UnixStream::connect(csi_socket)).await {
-            Ok(Ok(_)) => ("200 OK", "ok\n".to_owned()),
-            Ok(Err(error)) => (
-                "503 Service Unavailable",
-                format!("the CSI socket does not answer: {error}\n"),
-            ),
-            Err(_) => (
-                "503 Service Unavailable",
-                "the CSI socket does not answer in time\n".to_owned(),
-            ),
-        },
-        _ => ("404 Not Found", "only /healthz is here\n".to_owned()),
+    let head = String::from_utf8_lossy(&head[..read]);
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    let verdict = match path.split('?').next() {
+        Some("/healthz") => Some(health.live().await),
+        Some("/readyz") => Some(health.ready().await),
+        _ => None,
     };
-    let length = body.len();
+    let (status, body) = match verdict {
+        Some(Ok(text)) => ("200 OK", text),
+        Some(Err(reason)) => ("503 Service Unavailable", reason),
+        None => ("404 Not Found", "only /healthz and /readyz are here".into()),
+    };
+    let length = body.len() + 1;
     let reply = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}\n"
     );
     connection.write_all(reply.as_bytes()).await?;
     connection.shutdown().await
@@ -55,7 +139,13 @@ async fn answer(mut connection: TcpStream, csi_socket: &PathBuf) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
+    use tonic::Request;
+
     use super::*;
+    use crate::{
+        proto::registration::{RegistrationStatus, registration_server::Registration},
+        registration::RegistrationService,
+    };
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut connection = TcpStream::connect(address).await.unwrap();
@@ -68,19 +158,84 @@ mod tests {
         reply
     }
 
+    struct Probed {
+        dir: tempfile::TempDir,
+        health: Health,
+        address: SocketAddr,
+    }
+
+    impl Probed {
+        async fn start() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let health = Health::new(dir.path().join("csi.sock"));
+            let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(serve(listener, health.clone()));
+            Self {
+                dir,
+                health,
+                address,
+            }
+        }
+
+        async fn says(&self, path: &str, status: u16, text: &str) {
+            let reply = get(self.address, path).await;
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(
+                reply.starts_with(&expected) && reply.contains(text),
+                "{reply}"
+            );
+        }
+
+        fn listens(&self) -> tokio::net::UnixListener {
+            tokio::net::UnixListener::bind(self.dir.path().join("csi.sock")).unwrap()
+        }
+    }
+
     #[tokio::test]
-    async fn it_says_whether_the_socket_answers() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("csi.sock");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        tokio::spawn(serve(port, socket.clone()));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(get(port, "/healthz").await.starts_with("HTTP/1.1 503"));
-        let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
-        assert!(get(port, "/healthz").await.starts_with("HTTP/1.1 200"));
-        assert!(get(port, "/metrics").await.starts_with("HTTP/1.1 404"));
+    async fn whoever_waits_for_the_api_server_lives_and_is_not_ready() {
+        let probed = Probed::start().await;
+        probed.health.set(Progress::Starting("waiting for it"));
+        probed.says("/healthz", 200, "waiting for it").await;
+        probed.says("/readyz", 503, "waiting for it").await;
+        probed.says("/metrics", 404, "/readyz").await;
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_does_not_answer_is_neither_live_nor_ready() {
+        let probed = Probed::start().await;
+        probed.health.set(Progress::Ready);
+        probed.says("/healthz", 503, "CSI socket").await;
+        probed.says("/readyz", 503, "CSI socket").await;
+        let _listener = probed.listens();
+        probed.says("/healthz", 200, "ok").await;
+        probed.says("/readyz", 200, "ok").await;
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_what_kubelet_says() {
+        let probed = Probed::start().await;
+        let _listener = probed.listens();
+        let registration = RegistrationService {
+            driver_name: "csi.carafe.io".into(),
+            endpoint: "/csi.sock".into(),
+            health: probed.health.clone(),
+        };
+        let notify = |plugin_registered, error: &str| {
+            registration.notify_registration_status(Request::new(RegistrationStatus {
+                plugin_registered,
+                error: error.into(),
+            }))
+        };
+        probed.health.set(Progress::Unregistered);
+        probed.says("/healthz", 200, "ok").await;
+        probed.says("/readyz", 503, "has not registered").await;
+        notify(false, "driver name is taken").await.unwrap();
+        probed.says("/readyz", 503, "driver name is taken").await;
+        notify(true, "").await.unwrap();
+        probed.says("/readyz", 200, "ok").await;
+        // A kubelet that restarted registers it again.
+        notify(true, "").await.unwrap();
+        probed.says("/readyz", 200, "ok").await;
     }
 }

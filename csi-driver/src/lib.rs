@@ -21,7 +21,7 @@
 pub mod capability;
 pub mod config;
 pub mod controller;
-mod health;
+pub mod health;
 pub mod identity;
 pub mod keeper;
 pub mod lock;

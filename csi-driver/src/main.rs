@@ -1,6 +1,6 @@
 //! `carafe-csi-driver`: parses, logs, runs.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use carafe_csi_driver::{config::Cli, run};
 use clap::Parser;
@@ -30,5 +30,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(cli))
+    let ended = runtime.block_on(run(cli));
+    // A thread that hangs in the kernel must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }

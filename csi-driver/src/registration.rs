@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 use tonic::{Request, Response, Status, async_trait};
 
-use crate::proto::registration::{
-    InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
-    registration_server::Registration,
+use crate::{
+    health::{Health, Progress},
+    proto::registration::{
+        InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
+        registration_server::Registration,
+    },
 };
 
 /// Tells kubelet about the driver.
@@ -21,6 +24,8 @@ pub struct RegistrationService {
     pub driver_name: String,
     /// The CSI socket, as kubelet sees it.
     pub endpoint: PathBuf,
+    /// Who wants to know what kubelet says.
+    pub health: Health,
 }
 
 /// Where the registration socket lies.
@@ -58,12 +63,14 @@ impl Registration for RegistrationService {
                 driver = self.driver_name,
                 "kubelet has registered the driver"
             );
+            self.health.set(Progress::Ready);
         } else {
             tracing::error!(
                 driver = self.driver_name,
                 reason = status.error,
                 "kubelet did not register the driver"
             );
+            self.health.set(Progress::Rejected(status.error));
         }
         Ok(Response::new(RegistrationStatusResponse {}))
     }

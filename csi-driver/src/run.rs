@@ -12,7 +12,7 @@ use tonic::transport::Server;
 use crate::{
     config::{Cli, Common, ControllerArgs, NodeArgs, Role},
     controller::{ControllerService, Elector, Engines, KubeClaimTags, Reclaimer},
-    health,
+    health::{self, Health, Progress},
     identity::IdentityService,
     node::{KubeClaims, KubePods, NodeIdentity, NodeService, Stager},
     proto::{
@@ -35,12 +35,16 @@ pub async fn run(cli: Cli) -> Result<()> {
         .await
         .context("cannot find the API server")?;
     let stop = stop_on_signal()?;
+    let health = Health::new(cli.common.endpoint.clone());
     if let Some(address) = cli.common.health_address {
-        tokio::spawn(health::serve(address, cli.common.endpoint.clone()));
+        let listener = health::listen(address)
+            .await
+            .with_context(|| format!("cannot answer probes at {address}"))?;
+        tokio::spawn(health::serve(listener, health.clone()));
     }
     match cli.role {
-        Role::Controller(args) => controller(cli.common, args, client, stop).await,
-        Role::Node(args) => node(cli.common, *args, client, stop).await,
+        Role::Controller(args) => controller(cli.common, args, client, health, stop).await,
+        Role::Node(args) => node(cli.common, *args, client, health, stop).await,
     }
 }
 
@@ -48,6 +52,7 @@ async fn controller(
     common: Common,
     args: ControllerArgs,
     client: Client,
+    health: Health,
     stop: CancellationToken,
 ) -> Result<()> {
     let engines = Arc::new(Engines::new(args.timeout));
@@ -72,6 +77,7 @@ async fn controller(
         }))
         .add_service(ControllerServer::new(service));
     let listener = server::listen(&common.endpoint).context("cannot listen on the CSI socket")?;
+    health.set(Progress::Ready);
     Ok(server::serve(router, listener, stop.cancelled_owned()).await?)
 }
 
@@ -79,11 +85,47 @@ async fn node(
     common: Common,
     args: NodeArgs,
     client: Client,
+    health: Health,
     stop: CancellationToken,
 ) -> Result<()> {
-    let identity = identity(&client, &args.node_name).await;
     let registry = registration_socket(&args.kubelet_dir, &common.driver_name);
-    let endpoint = kubelet_endpoint(&common, &args);
+    let registration = RegistrationService {
+        driver_name: common.driver_name.clone(),
+        endpoint: kubelet_endpoint(&common, &args),
+        health: health.clone(),
+    };
+    let starting = stager(&common, args, client, &health);
+    let Some(stager) = stop.run_until_cancelled(starting).await else {
+        return Ok(());
+    };
+    let router = Server::builder()
+        .add_service(IdentityServer::new(IdentityService {
+            driver_name: common.driver_name,
+        }))
+        .add_service(NodeServer::new(NodeService::new(stager)));
+    let listener = server::listen(&common.endpoint).context("cannot listen on the CSI socket")?;
+    health.set(Progress::Unregistered);
+    let register = Server::builder().add_service(RegistrationServer::new(registration));
+    let registrations =
+        server::listen(&registry).context("cannot listen in kubelet's plugins_registry")?;
+    tokio::try_join!(
+        server::serve(router, listener, stop.clone().cancelled_owned()),
+        server::serve(register, registrations, async {
+            stop.cancelled_owned().await;
+            // Kubelet forgets a driver whose socket is gone, also one that was removed.
+            let _ = std::fs::remove_file(&registry);
+        }),
+    )?;
+    Ok(())
+}
+
+/// The stager, once the API server has said what it must know before the first call:
+/// the node's uid, and each mount of another life.
+async fn stager(common: &Common, args: NodeArgs, client: Client, health: &Health) -> Arc<Stager> {
+    health.set(Progress::Starting(
+        "waiting for the API server to answer about this node",
+    ));
+    let identity = identity(&client, &args.node_name).await;
     let pods = KubePods::new(client.clone(), &args.mount_pod.namespace, &args.node_name);
     let claims = KubeClaims::new(client, &common.driver_name, &args.node_name);
     let stager = Stager::new(
@@ -93,26 +135,11 @@ async fn node(
         Arc::new(pods),
         Arc::new(claims),
     );
-    let stager = Arc::new(stager);
+    health.set(Progress::Starting(
+        "waiting for the API server to list this node's mount pods",
+    ));
     recover(&stager).await;
-    let router = Server::builder()
-        .add_service(IdentityServer::new(IdentityService {
-            driver_name: common.driver_name.clone(),
-        }))
-        .add_service(NodeServer::new(NodeService::new(stager)));
-    let listener = server::listen(&common.endpoint).context("cannot listen on the CSI socket")?;
-    let registration = RegistrationService {
-        driver_name: common.driver_name,
-        endpoint,
-    };
-    let register = Server::builder().add_service(RegistrationServer::new(registration));
-    let registry =
-        server::listen(&registry).context("cannot listen in kubelet's plugins_registry")?;
-    tokio::try_join!(
-        server::serve(router, listener, stop.clone().cancelled_owned()),
-        server::serve(register, registry, stop.cancelled_owned()),
-    )?;
-    Ok(())
+    Arc::new(stager)
 }
 
 /// The CSI socket as kubelet sees it: below its own directory, unless told otherwise.

@@ -1,7 +1,8 @@
 //! gRPC on Unix sockets.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::Router;
@@ -18,13 +19,66 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-/// Serves until `stop` is done; calls under way are finished.
+/// How long calls under way may take when the plugin is told to stop. What is cut is
+/// repeated by kubelet or the sidecar, and found half done by the plugin's next life.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until `stop` is done; calls under way are finished if they are quick.
 pub async fn serve(
     router: Router,
     listener: UnixListener,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    router
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
-        .await
+    drained_within(DRAIN, router, listener, stop).await
+}
+
+async fn drained_within(
+    patience: Duration,
+    router: Router,
+    listener: UnixListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let stop = stop.shared();
+    let too_late = stop.clone().then(|()| tokio::time::sleep(patience));
+    let serving =
+        router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone());
+    tokio::select! {
+        served = serving => served,
+        () = too_late => {
+            tracing::warn!("calls were under way when the plugin stopped: they will be repeated");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+    use tokio_util::sync::CancellationToken;
+    use tonic::transport::Server;
+
+    use super::*;
+    use crate::{identity::IdentityService, proto::csi::identity_server::IdentityServer};
+
+    #[tokio::test]
+    async fn a_client_that_hangs_does_not_keep_the_plugin_from_ending() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, stop) = (dir.path().join("csi.sock"), CancellationToken::new());
+        let router = Server::builder().add_service(IdentityServer::new(IdentityService {
+            driver_name: "csi.carafe.io".into(),
+        }));
+        let listener = listen(&socket).unwrap();
+        let patience = Duration::from_millis(50);
+        let serving = drained_within(patience, router, listener, stop.clone().cancelled_owned());
+        let serving = tokio::spawn(serving);
+        let _hangs = UnixStream::connect(&socket).await.unwrap();
+        tokio::time::sleep(patience * 3).await;
+        assert!(!serving.is_finished(), "nobody has told it to stop");
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), serving)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
 }
