@@ -18,19 +18,33 @@ pub const MOUNT_NAMESPACE: &str = "carafe-system";
 /// The release's name.
 pub const RELEASE: &str = "carafe";
 
-/// Builds the static programs and brings the images that the chart names, under
-/// the names that it gives them by default, to the run's nodes.
-pub fn load_images(run: &Run) -> Result<()> {
+/// Builds the static programs and brings the images that the chart names to the run's
+/// nodes. Answers the chart's value that names this build's image: another build has
+/// another name, so an upgrade of the chart replaces the pods.
+pub fn load_images(run: &Run) -> Result<String> {
     let tools = Tools::find()?;
-    let manifests = shell::run(helm(&tools)?.args(["template", RELEASE]).arg(directory()))?;
+    let programs = build(&["carafe", "carafe-csi-driver"])?;
+    let value = format!("image.tag={}", digest(&programs)?);
+    let mut template = helm(&tools)?;
+    template
+        .args(["template", RELEASE, "--set", &value])
+        .arg(directory());
+    let manifests = shell::run(&mut template)?;
     let images = image_names(&manifests)
         .into_iter()
         .map(|name| match program_of(name) {
-            "carafe" => carafe_image(run, name),
+            "carafe" => carafe_image(run, name, &programs),
             program => sidecar_image(&tools, name, program),
         })
         .collect::<Result<Vec<_>>>()?;
-    image::load(run, &images)
+    image::load(run, &images)?;
+    Ok(value)
+}
+
+fn digest(programs: &[PathBuf]) -> Result<String> {
+    let sums = shell::run(shell::command("sha256sum", ["--"]).args(programs))?;
+    let first = |line: &str| line.chars().take(8).collect::<String>();
+    Ok(sums.lines().map(first).collect::<Vec<_>>().join("-"))
 }
 
 fn image_names(manifests: &str) -> BTreeSet<&str> {
@@ -56,8 +70,7 @@ fn sidecar_image(tools: &Tools, name: &str, program: &str) -> Result<Image> {
     Ok(Image::new(name, &[&path]).file(tools.program(program)?, &path))
 }
 
-fn carafe_image(run: &Run, name: &str) -> Result<Image> {
-    let programs = build(&["carafe", "carafe-csi-driver"])?;
+fn carafe_image(run: &Run, name: &str, programs: &[PathBuf]) -> Result<Image> {
     let certificates = "/etc/ssl/certs/ca-certificates.crt";
     let mut image = Image::new(name, &["/usr/bin/carafe"]).file(certificates, certificates);
     for program in programs {
@@ -68,7 +81,7 @@ fn carafe_image(run: &Run, name: &str) -> Result<Image> {
         let stripped = run.path(name);
         shell::run(
             shell::command("objcopy", ["--strip-debug"])
-                .arg(&program)
+                .arg(program)
                 .arg(&stripped),
         )?;
         image = image.file(stripped, &format!("/usr/bin/{name}"));
@@ -79,13 +92,12 @@ fn carafe_image(run: &Run, name: &str) -> Result<Image> {
 /// Builds packages whose one binary has the package's name.
 fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
     println!("building {}", packages.join(" and "));
+    let directory = binaries()?;
     let mut cargo = Command::new("cargo");
     cargo
         .args(["build", "--quiet", "--locked"])
+        .args(selection(packages, is_test()?))
         .current_dir(repository());
-    for package in packages {
-        cargo.args(["--package", package, "--bin", package]);
-    }
     // Its progress is for the terminal: a first build takes minutes.
     let status = cargo
         .status()
@@ -95,11 +107,29 @@ fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
         "cargo cannot build {}; its messages stand above",
         packages.join(" and ")
     );
-    let directory = binaries()?;
     Ok(packages
         .iter()
         .map(|package| directory.join(package))
         .collect())
+}
+
+/// What cargo shall build. A test was built with the features of the whole workspace:
+/// selected like this, the programs are built already.
+fn selection(packages: &[&str], for_test: bool) -> Vec<String> {
+    if for_test {
+        return ["--workspace", "--bins", "--tests"]
+            .map(str::to_owned)
+            .into();
+    }
+    let options = |package: &&str| [format!("--package={package}"), format!("--bin={package}")];
+    packages.iter().flat_map(options).collect()
+}
+
+/// Whether the calling program is a test: those lie in a directory of their own.
+fn is_test() -> Result<bool> {
+    Ok(std::env::current_exe()?
+        .parent()
+        .is_some_and(|directory| directory.ends_with("deps")))
 }
 
 /// Where cargo puts what it builds: this program, or the test that calls it,

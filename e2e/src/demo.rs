@@ -22,8 +22,8 @@ pub fn run() -> Result<()> {
     step("a Kubernetes of two nodes on this machine");
     cluster::up(&demo.run, None)?;
     step("Carafe, built from this checkout and installed with helm");
-    chart::load_images(&demo.run)?;
-    chart::install(&demo.run.kubeconfig(), &[])?;
+    let image = chart::load_images(&demo.run)?;
+    chart::install(&demo.run.kubeconfig(), &[&image])?;
     step("a Secret, a StorageClass, a claim, and a pod on each node");
     demo.apply()?;
     step("the pod on node1 writes, the pod on node2 reads");

@@ -61,7 +61,11 @@ fn main() -> Result<()> {
     match Arguments::parse().verb {
         Verb::Up { id, owner } => up(&Run::new(&id)?, owner),
         Verb::Down { id } => cluster::down(&Run::new(&id)?),
-        Verb::Load { id } => chart::load_images(&Run::new(&id)?),
+        Verb::Load { id } => {
+            let value = chart::load_images(&Run::new(&id)?)?;
+            println!("install it with: helm upgrade --install --set {value} …");
+            Ok(())
+        }
         Verb::Sweep => sweep::sweep(),
         Verb::Demo => demo::run(),
         Verb::Probe { address } => probe::run(&address),

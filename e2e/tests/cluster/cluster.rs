@@ -48,9 +48,12 @@ fn own_cluster() -> &'static Run {
 pub(crate) fn with_driver() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
+        // Deleted data goes at once, so that tests see it go.
+        let mut values = vec!["controller.reclaimInterval=2s".to_owned()];
         if let Some(run) = local_run() {
-            chart::load_images(&run).expect("the images load");
+            values.push(chart::load_images(&run).expect("the images load"));
         }
-        chart::install(&kubeconfig(), &[]).expect("the chart installs");
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        chart::install(&kubeconfig(), &values).expect("the chart installs");
     });
 }

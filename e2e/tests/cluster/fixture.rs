@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use carafe_e2e::backends::{self, Backends};
 use carafe_e2e::{chart, shell, tools::Tools};
 use futures_util::future::Either;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{Api, ListParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Client, Config};
 
 use crate::cluster;
+
+/// Label of the cluster's own objects that a test made: the test's namespace.
+pub(crate) const TEST: &str = "carafe.io/test";
 
 /// How long a test waits for what takes seconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -25,7 +26,6 @@ pub(crate) struct Fixture {
     pub(crate) namespace: String,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
-    has_volumes: AtomicBool,
 }
 
 impl Fixture {
@@ -54,7 +54,6 @@ impl Fixture {
             namespace: namespace.to_owned(),
             kubectl: Tools::find().unwrap().program("kubectl").unwrap(),
             kubeconfig,
-            has_volumes: AtomicBool::new(false),
         }
     }
 
@@ -134,12 +133,30 @@ impl Fixture {
             .await;
     }
 
-    /// Watches a claim until it is bound.
-    pub(crate) async fn claim_bound(&self, name: &str) {
-        let bound = |claim: Option<&PersistentVolumeClaim>| {
-            claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref()) == Some("Bound")
-        };
-        self.wait(name, "bound", bound).await;
+    /// Waits for an event about the object whose message holds all the `words` (in
+    /// lower case), and
+    /// returns the message.
+    pub(crate) async fn event(&self, object: &str, words: &[&str]) -> String {
+        let of_object = ListParams::default().fields(&format!("involvedObject.name={object}"));
+        let found = std::sync::Mutex::new(String::new());
+        eventually("an event", || async {
+            let events = self.api::<Event>().list(&of_object).await;
+            let events = events.map_err(|error| error.to_string())?;
+            let messages: Vec<_> = events
+                .items
+                .into_iter()
+                .filter_map(|event| event.message)
+                .collect();
+            let said = messages
+                .iter()
+                .find(|said| words.iter().all(|word| said.to_lowercase().contains(word)));
+            let said =
+                said.ok_or_else(|| format!("{object}: no event with {words:?} in {messages:#?}"))?;
+            found.lock().unwrap().clone_from(said);
+            Ok(())
+        })
+        .await;
+        found.into_inner().unwrap()
     }
 
     /// Deletes a pod and watches until it is gone.
@@ -185,107 +202,61 @@ impl Fixture {
             .unwrap()
             .items
     }
-
-    /// Where the back ends are, from the cluster's Secret.
-    pub(crate) async fn backends(&self) -> Backends {
-        let api = Api::<Secret>::namespaced(self.client.clone(), backends::NAMESPACE);
-        let secret = api
-            .get(backends::SECRET)
-            .await
-            .expect("the Secret carafe-e2e/backends says where Redis and S3 are");
-        let text = |key: &str| {
-            let data = secret
-                .data
-                .as_ref()
-                .and_then(|data| data.get(key))
-                .expect(key);
-            String::from_utf8(data.0.clone()).unwrap()
-        };
-        Backends {
-            redis: text("redis"),
-            postgres: text("postgres"),
-            s3: text("s3"),
-            bucket: text("bucket"),
-            access_key: text("access_key"),
-            secret_key: text("secret_key"),
-        }
-    }
-
-    /// A Secret, `volume`, for a new file system on Redis and S3, and a
-    /// StorageClass of the namespace's name that uses it.
-    pub(crate) async fn storage_class(&self) {
-        self.has_volumes.store(true, Ordering::Relaxed);
-        let backends = self.backends().await;
-        let yaml = include_str!("storage-class.yaml")
-            .replace("{namespace}", &self.namespace)
-            .replace(
-                "{metaurl}",
-                &format!("{}/{}", backends.redis, next_database()),
-            )
-            .replace("{bucket}", &format!("{}/{}", backends.s3, backends.bucket))
-            .replace("{access-key}", &backends.access_key)
-            .replace("{secret-key}", &backends.secret_key);
-        self.apply(&yaml).unwrap();
-    }
-
-    /// A claim of the namespace's class that many nodes may write to.
-    pub(crate) async fn shared_claim(&self, name: &str) {
-        let yaml = include_str!("claim.yaml")
-            .replace("{name}", name)
-            .replace("{namespace}", &self.namespace);
-        self.apply(&yaml).unwrap();
-        self.claim_bound(name).await;
-    }
-
-    /// The volume that a claim is bound to.
-    pub(crate) async fn volume_of(&self, claim: &str) -> String {
-        let claim = self
-            .api::<PersistentVolumeClaim>()
-            .get(claim)
-            .await
-            .unwrap();
-        claim
-            .spec
-            .and_then(|spec| spec.volume_name)
-            .expect("the claim is bound")
-    }
 }
 
 impl Drop for Fixture {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for namespace in [&self.namespace, chart::NAMESPACE, chart::MOUNT_NAMESPACE] {
-                let shown =
-                    self.kubectl_global(&["get", "pods,pvc,events", "--namespace", namespace]);
-                println!("{}", shown.unwrap_or_else(|error| error.to_string()));
-            }
+            self.show();
         }
         self.remove_volumes();
-        for object in [
-            ["namespace", &self.namespace],
-            ["storageclass", &self.namespace],
+        let mine = format!("{TEST}={}", self.namespace);
+        for objects in [
+            &["storageclass,pv", "--selector", &mine][..],
+            &["namespace", &self.namespace],
         ] {
-            let _ = self.kubectl_global(
-                &[
-                    &["delete", "--ignore-not-found", "--wait=false"][..],
-                    &object[..],
-                ]
-                .concat(),
-            );
+            let delete = ["delete", "--ignore-not-found", "--wait=false"];
+            let _ = self.kubectl_global(&[&delete[..], objects].concat());
         }
     }
 }
 
 impl Fixture {
-    /// Before the namespace and its Secret: without it no volume can be deleted.
-    fn remove_volumes(&self) {
-        if !self.has_volumes.load(Ordering::Relaxed) {
-            return;
+    /// What a person would look at first.
+    fn show(&self) {
+        for namespace in [&self.namespace, chart::NAMESPACE, chart::MOUNT_NAMESPACE] {
+            let shown = self.kubectl_global(&["get", "pods,pvc,events", "--namespace", namespace]);
+            println!("{}", shown.unwrap_or_else(|error| error.to_string()));
         }
-        let deleted = self.kubectl(&["delete", "pods,pvc", "--all", "--timeout=60s"]);
+        let selector = format!("carafe.io/namespace={}", self.namespace);
+        for logs in [
+            [chart::MOUNT_NAMESPACE, selector.as_str()],
+            [chart::NAMESPACE, "app.kubernetes.io/instance=carafe"],
+            [self.namespace.as_str(), "app"],
+        ] {
+            let shown = self.kubectl_global(&[
+                "logs",
+                "--namespace",
+                logs[0],
+                "--selector",
+                logs[1],
+                "--tail=40",
+                "--prefix",
+                "--all-containers",
+            ]);
+            println!("{}", shown.unwrap_or_else(|error| error.to_string()));
+        }
+    }
+
+    /// Before the namespace and its Secrets: without them no volume can be deleted.
+    fn remove_volumes(&self) {
+        let deleted = self.kubectl(&["delete", "pods,pvc", "--all", "--timeout=90s"]);
+        // Those that were made by hand stay, and go by their label.
+        let dynamic = format!("{TEST}!={}", self.namespace);
         let claimed_here = "jsonpath={.items[*].spec.claimRef.namespace}";
-        let gone = shell::wait_until("end of the test's volumes", Duration::from_secs(30), || {
-            let namespaces = self.kubectl_global(&["get", "pv", "-o", claimed_here])?;
+        let gone = shell::wait_until("end of the test's volumes", Duration::from_secs(60), || {
+            let namespaces =
+                self.kubectl_global(&["get", "pv", "--selector", &dynamic, "-o", claimed_here])?;
             let left = namespaces
                 .split_whitespace()
                 .any(|one| one == self.namespace);
@@ -295,6 +266,30 @@ impl Fixture {
         if let Err(error) = deleted.map(drop).and(gone) {
             println!("{}: {error:#}", self.namespace);
         }
+    }
+}
+
+/// Asks again and again until the answer is good; panics with the last one.
+pub(crate) async fn eventually<F>(what: &str, ask: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    within(LIMIT, what, ask).await;
+}
+
+/// [`eventually`] with another limit.
+pub(crate) async fn within<F>(limit: Duration, what: &str, ask: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let deadline = tokio::time::Instant::now() + limit;
+    while let Err(last) = ask().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: not after {} s; {last}",
+            limit.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
 
@@ -322,6 +317,7 @@ pub(crate) fn toolbox_pod(name: &str, node: &str, claims: &[&str], script: &str)
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
             "nodeName": node,
+            "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
@@ -335,12 +331,6 @@ pub(crate) fn toolbox_pod(name: &str, node: &str, claims: &[&str], script: &str)
         },
     })
     .to_string()
-}
-
-/// Each file system of this process has a Redis database to itself.
-fn next_database() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The names of these objects.

@@ -5,7 +5,19 @@
 //! the Secret `backends` in the namespace `carafe-e2e` (see `backends.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod classes;
 mod cluster;
+mod existing;
 mod fixture;
 mod ground;
+mod isolation;
+mod lifecycle;
+mod mount_pods;
+mod peer;
+mod quota;
+mod refusals;
+mod restarts;
+mod rotation;
+mod sanity;
+mod storage;
 mod volumes;

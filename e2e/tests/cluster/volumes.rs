@@ -1,16 +1,17 @@
-//! Claims, from `kubectl apply` to bytes in the object store.
+//! The life of a claim, from `kubectl apply` to bytes in the object store and back
+//! to nothing.
 
-use carafe_e2e::{chart, cluster as local};
-use k8s_openapi::api::core::v1::Pod;
+use carafe_e2e::chart;
 
-use crate::cluster;
-use crate::fixture::{Fixture, LIMIT, names};
+use crate::fixture::{Fixture, eventually};
+use crate::mount_pods::nothing_left;
+use crate::peer::with_juicefs;
 
 #[tokio::test]
 async fn what_a_pod_writes_on_one_node_a_pod_on_the_other_reads() {
     let test = Fixture::new("volumes-shared").await.with_driver().await;
     test.storage_class().await;
-    test.shared_claim("data").await;
+    test.claim("data").await;
     let nodes = test.nodes().await;
     for (pod, node) in [("writer", &nodes[0]), ("reader", &nodes[1])] {
         test.start_pod(pod, node, &["data"]);
@@ -26,79 +27,98 @@ async fn what_a_pod_writes_on_one_node_a_pod_on_the_other_reads() {
     assert_eq!(written, read);
 }
 
+/// The figure is for people: a busy machine must not fail a test.
+#[tokio::test]
+async fn a_claim_is_bound_in_milliseconds_of_the_driver() {
+    let test = Fixture::new("volumes-figure").await.with_driver().await;
+    test.storage_class().await;
+    for claim in ["first", "second", "third"] {
+        test.claim(claim).await;
+        let volume = test.volume_of(claim).await;
+        let logs = test.driver_logs("carafe-controller");
+        let took = logs
+            .lines()
+            .filter(|line| line.contains("CreateVolume") && line.contains(&volume))
+            .find_map(|line| line.split("millis=").nth(1)?.split_whitespace().next());
+        println!(
+            "CreateVolume of the {claim} claim: {} ms",
+            took.expect("the controller says how long it took")
+        );
+    }
+}
+
 #[tokio::test]
 async fn two_pods_of_a_node_share_a_mount_pod_and_the_last_takes_it_away() {
     let test = Fixture::new("volumes-last").await.with_driver().await;
     test.storage_class().await;
-    test.shared_claim("data").await;
+    test.claim("data").await;
     let node = test.nodes().await.remove(0);
     test.start_pod("first", &node, &["data"]);
     test.start_pod("second", &node, &["data"]);
     test.pod_ready("first").await;
     test.pod_ready("second").await;
     let volume = test.volume_of("data").await;
-    let pods = mount_pods(&test, &volume).await;
-    assert_eq!(pods.len(), 1, "{:?}", names(&pods));
+    let pod = test.mount_pod(&volume).await;
     test.sh("first", "echo shared > /data/word").unwrap();
-    assert_eq!(
-        test.sh("second", "cat /data/word").unwrap().trim(),
-        "shared"
-    );
+    let read = |pod| test.sh(pod, "cat /data/word").unwrap();
+    assert_eq!(read("second").trim(), "shared");
 
     test.delete_pod("first").await;
-    assert_eq!(
-        test.sh("second", "cat /data/word").unwrap().trim(),
-        "shared"
-    );
-    assert_eq!(mount_pods(&test, &volume).await.len(), 1);
+    assert_eq!(read("second").trim(), "shared");
+    assert_eq!(test.mount_pod(&volume).await.metadata.uid, pod.metadata.uid);
     test.delete_pod("second").await;
-    wait_for_none(&test, &volume).await;
-    assert_nothing_left(&node, &volume);
+    test.no_mount_pods(&volume).await;
+    nothing_left(&node, &volume, &[pod]).await;
 }
 
-async fn mount_pods(test: &Fixture, volume: &str) -> Vec<Pod> {
-    test.pods_labelled(
-        chart::MOUNT_NAMESPACE,
-        &format!("carafe.io/volume={volume}"),
+#[tokio::test]
+async fn a_deleted_claims_data_goes_to_the_trash_and_its_quota_goes() {
+    let test = Fixture::new("volumes-deleted").await.with_driver().await;
+    let system = test.storage_class().await;
+    test.claim("data").await;
+    let node = test.nodes().await.remove(0);
+    test.start_pod("writer", &node, &["data"]);
+    test.pod_ready("writer").await;
+    test.sh(
+        "writer",
+        "mkdir -p /data/deep/er && echo precious > /data/deep/er/word",
     )
-    .await
-}
-
-async fn wait_for_none(test: &Fixture, volume: &str) {
-    let deadline = tokio::time::Instant::now() + LIMIT;
-    loop {
-        let left = mount_pods(test, volume).await;
-        if left.is_empty() {
-            return;
+    .unwrap();
+    let quotas = || system.redis(&["HLEN", "dirQuota"]).trim().to_owned();
+    assert_eq!(quotas(), "1", "quota records while the claim lives");
+    test.delete_pod("writer").await;
+    test.delete_claim("data").await;
+    assert_eq!(quotas(), "0", "quota records after the claim");
+    eventually("the data in the trash", || async {
+        let found = with_juicefs(
+            &system.metaurl,
+            "ls -a; find .trash -type f -exec cat {} +; ls .carafe-deleted 2>/dev/null",
+        )
+        .map_err(|error| error.to_string())?;
+        let words: Vec<_> = found.split_whitespace().collect();
+        let claims = words.iter().filter(|word| word.starts_with("pvc-")).count();
+        if claims == 0 && words.contains(&"precious") {
+            return Ok(());
         }
-        let ending = left
-            .iter()
-            .all(|pod| pod.metadata.deletion_timestamp.is_some());
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "still there (ending: {ending}): {:?}",
-            names(&left)
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    }
+        Err(found)
+    })
+    .await;
 }
 
-/// Seen from outside the node, which only a cluster on this machine allows.
-fn assert_nothing_left(node: &str, volume: &str) {
-    let Some(run) = cluster::local_run() else {
-        println!(
-            "left out: the cluster is not on this machine, its nodes' mounts are not looked at"
-        );
-        return;
-    };
-    let node = local::nodes(&run)
-        .into_iter()
-        .find(|one| one.name() == node)
-        .expect("the node is the run's");
-    let mounts = node.mountinfo().unwrap();
-    let left: Vec<_> = mounts
-        .lines()
-        .filter(|line| line.contains(volume))
-        .collect();
-    assert!(left.is_empty(), "mounts left: {left:#?}");
+impl Fixture {
+    /// What all pods of a part of the driver have said.
+    pub(crate) fn driver_logs(&self, part: &str) -> String {
+        let selector = format!("app.kubernetes.io/name={part}");
+        self.kubectl_global(&[
+            "logs",
+            "--namespace",
+            chart::NAMESPACE,
+            "--selector",
+            &selector,
+            "--container",
+            "driver",
+            "--tail=-1",
+        ])
+        .unwrap()
+    }
 }

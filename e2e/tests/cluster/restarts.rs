@@ -1,0 +1,149 @@
+//! The node plugin or kubelet restarts while a pod writes.
+
+use std::time::Duration;
+
+use carafe_e2e::chart;
+use carafe_e2e::tools::Tools;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::fixture::{Fixture, eventually, is_ready, toolbox_pod};
+use crate::mount_pods::{local_node, nothing_left};
+
+/// Appends numbered lines, each of them synced and read back, until told to stop;
+/// ends with an error at the first call that fails.
+const WRITER: &str = "set -e; n=0; while [ ! -e /data/stop ]; do n=$((n+1)); echo $n >> /data/lines; \
+    echo $n > /data/last.new; mv /data/last.new /data/last; [ $(cat /data/last) = $n ]; [ $(tail -n 1 /data/lines) = $n ]; done; \
+    [ $(wc -l < /data/lines) = $n ]; echo complete";
+
+struct Writing {
+    test: Fixture,
+    node: String,
+    volume: String,
+    mount_pod: Pod,
+}
+
+impl Writing {
+    async fn start(name: &str) -> Self {
+        let test = Fixture::new(name).await.with_driver().await;
+        test.storage_class().await;
+        test.claim("data").await;
+        let node = test.nodes().await.remove(0);
+        test.apply(&toolbox_pod("writer", &node, &["data"], WRITER))
+            .unwrap();
+        test.pod_ready("writer").await;
+        let volume = test.volume_of("data").await;
+        let mount_pod = test.mount_pod(&volume).await;
+        let writing = Self {
+            test,
+            node,
+            volume,
+            mount_pod,
+        };
+        writing.goes_on().await;
+        writing
+    }
+
+    fn last(&self) -> u64 {
+        let last = self.test.sh("writer", "cat /data/last").unwrap();
+        last.trim().parse().unwrap()
+    }
+
+    /// Waits until the writer has written more.
+    async fn goes_on(&self) {
+        let read = || {
+            self.test
+                .sh("writer", "cat /data/last 2>/dev/null || echo 0")
+        };
+        let before: u64 = read().unwrap().trim().parse().unwrap();
+        eventually("progress of the writer", || async {
+            let now: u64 = read()
+                .map_err(|error| error.to_string())?
+                .trim()
+                .parse()
+                .unwrap_or_default();
+            if now > before + 5 {
+                return Ok(());
+            }
+            Err(format!("line {now} after {before}"))
+        })
+        .await;
+    }
+
+    /// A second pod gets the volume, then both leave and nothing is left.
+    async fn end(self) {
+        let Self { test, .. } = &self;
+        test.start_pod("second", &self.node, &["data"]);
+        test.pod_ready("second").await;
+        assert_eq!(
+            test.mount_pod(&self.volume).await.metadata.uid,
+            self.mount_pod.metadata.uid,
+            "the mount pod is the one from before"
+        );
+        assert!(self.last() > 0);
+        test.sh("second", "touch /data/stop").unwrap();
+        let succeeded = |pod: Option<&Pod>| {
+            let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
+            assert_ne!(phase, Some("Failed"), "the writer met an error");
+            phase == Some("Succeeded")
+        };
+        test.wait::<Pod>("writer", "done", succeeded).await;
+        assert_eq!(test.kubectl(&["logs", "writer"]).unwrap(), "complete\n");
+        test.delete_pod("writer").await;
+        test.delete_pod("second").await;
+        test.no_mount_pods(&self.volume).await;
+        nothing_left(
+            &self.node,
+            &self.volume,
+            std::slice::from_ref(&self.mount_pod),
+        )
+        .await;
+    }
+
+    async fn plugin(&self) -> Option<Pod> {
+        let pods = self
+            .test
+            .pods_labelled(chart::NAMESPACE, "app.kubernetes.io/name=carafe-node");
+        let here = |pod: &Pod| pod.spec.as_ref().unwrap().node_name.as_ref() == Some(&self.node);
+        pods.await.into_iter().find(here)
+    }
+}
+
+#[tokio::test]
+async fn a_writer_does_not_notice_that_the_node_plugin_restarts() {
+    let writing = Writing::start("restarts-plugin").await;
+    let before = writing.plugin().await.unwrap();
+    let name = before.metadata.name.clone().unwrap();
+    // Without a grace period: as a crash, not as an orderly end.
+    writing
+        .test
+        .kubectl_global(&[
+            "delete",
+            "pod",
+            &name,
+            "--namespace",
+            chart::NAMESPACE,
+            "--grace-period=0",
+            "--force",
+        ])
+        .unwrap();
+    eventually("the next plugin", || async {
+        let plugin = writing.plugin().await;
+        let next = plugin.filter(|pod| pod.metadata.uid != before.metadata.uid && is_ready(pod));
+        next.map(drop).ok_or_else(|| "not ready".to_owned())
+    })
+    .await;
+    writing.goes_on().await;
+    writing.end().await;
+}
+
+#[tokio::test]
+async fn a_writer_does_not_notice_that_kubelet_restarts() {
+    let writing = Writing::start("restarts-kubelet").await;
+    let Some(node) = local_node(&writing.node) else {
+        return;
+    };
+    node.restart_kubelet(&Tools::find().unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    writing.goes_on().await;
+    writing.end().await;
+}
