@@ -27,6 +27,8 @@ pub(crate) struct Held {
     pub(crate) attach: Attach,
     pub(crate) bundle: Bundle,
     pub(crate) serving: bool,
+    /// The worker has said itself why it cannot serve.
+    pub(crate) explained: bool,
 }
 
 /// Whoever decides over the mount.
@@ -72,15 +74,14 @@ async fn farewell(
         "the worker of {} ended: {status}",
         held.attach.arguments.mount_point
     );
-    upstream
-        .tell(
-            &FromPod::Failed {
-                reason: reason.clone(),
-                lasting: false,
-            },
-            None,
-        )
-        .await?;
+    // Its own words say more than its exit status.
+    if !held.explained {
+        let failed = FromPod::Failed {
+            reason: reason.clone(),
+            lasting: false,
+        };
+        upstream.tell(&failed, None).await?;
+    }
     Err(Failure::Mount(reason))
 }
 
@@ -94,7 +95,8 @@ impl Held {
             }
             FromPod::InitDone { blob } => self.attach.init = Some(blob.clone()),
             FromPod::Ready => self.serving = true,
-            FromPod::Failed { .. } | FromPod::Released => self.serving = false,
+            FromPod::Failed { .. } => (self.serving, self.explained) = (false, true),
+            FromPod::Released => self.serving = false,
             FromPod::Hello(_) | FromPod::Pong { .. } | FromPod::Stats { .. } | FromPod::Unknown => {
             }
         }

@@ -95,6 +95,7 @@ impl MountArgs {
                 attach,
                 bundle,
                 serving: false,
+                explained: false,
             },
         )
         .await

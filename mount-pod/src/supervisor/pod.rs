@@ -44,6 +44,7 @@ impl Pod {
             attach: attached.attach,
             bundle: attached.bundle,
             serving: false,
+            explained: false,
         };
         Ok((
             Self {

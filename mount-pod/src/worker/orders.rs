@@ -20,6 +20,14 @@ pub(super) async fn serve(
     attach: Attach,
     mut bundle: Bundle,
 ) -> Result<(), Failure> {
+    let arguments = &attach.arguments;
+    tracing::info!(
+        file_system = arguments.file_system,
+        directory = arguments.subdir,
+        namespace = arguments.namespace,
+        claim = arguments.claim,
+        "connecting"
+    );
     let stack = Stack::assemble(&attach, &mut bundle).await?;
     keeper
         .send(&FromPod::Region, &[stack.region.fd().as_fd()])
@@ -31,6 +39,7 @@ pub(super) async fn serve(
     session.stop().await;
     upkeep.stop().await;
     stack.close().await;
+    tracing::info!("the mount has ended");
     ended?;
     drained
         .map_err(|error| Failure::Mount(format!("not all that was written is committed: {error}")))
@@ -43,6 +52,7 @@ async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Resul
         .map_err(|error| Failure::Mount(error.to_string()))?;
     keeper.send(&FromPod::InitDone { blob }, &[]).await?;
     keeper.send(&FromPod::Ready, &[]).await?;
+    tracing::info!(session = stack.session.0, root = stack.root.0, "serving");
     loop {
         tokio::select! {
             // The kernel has unmounted.
