@@ -52,11 +52,13 @@ impl ObjectStore for Memory {
         })
     }
 
+    /// Keeps a copy, as every store does: the caller's bytes may be pages of a pool
+    /// that waits for them.
     async fn put(&self, key: &str, object: Object) -> Result<()> {
-        let crc32c = object.crc32c;
+        let bytes = object.parts.concat().into();
         self.objects
             .write()
-            .insert(key.into(), (object.into_bytes(), crc32c));
+            .insert(key.into(), (bytes, object.crc32c));
         Ok(())
     }
 
@@ -97,5 +99,29 @@ impl ObjectStore for Memory {
 
     fn reload(&self, _: &Credentials) -> Result<(), OpenError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_put_is_not_held() {
+        struct Page(Arc<()>);
+        impl AsRef<[u8]> for Page {
+            fn as_ref(&self) -> &[u8] {
+                b"page"
+            }
+        }
+        let held = Arc::new(());
+        let page = Bytes::from_owner(Page(Arc::clone(&held)));
+        let store = Memory::default();
+        store.put("a", page.into()).await.unwrap();
+        assert_eq!(Arc::strong_count(&held), 1, "the page is free again");
+        assert_eq!(store.get("a", None).await.unwrap().into_bytes(), "page");
     }
 }
