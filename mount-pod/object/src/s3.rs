@@ -58,6 +58,8 @@ impl S3 {
     fn explain(&self, key: &str, error: &opendal::Error) -> ObjectError {
         let said = said(error);
         match error.kind() {
+            // Whatever the status: a key that is unknown is not a missing object.
+            _ if is_about_the_key(&said) => ObjectError::Denied(said),
             ErrorKind::NotFound => ObjectError::NotFound(key.into()),
             ErrorKind::PermissionDenied => ObjectError::Denied(said),
             ErrorKind::ConfigInvalid if said.contains("NoSuchBucket") => {
@@ -72,6 +74,22 @@ impl S3 {
             _ => ObjectError::Other(said),
         }
     }
+}
+
+/// Whether a server's answer is about who asks, by its code. Some say so with status
+/// 404 or 400; without any key to sign with, nothing was sent.
+fn is_about_the_key(said: &str) -> bool {
+    const CODES: [&str; 7] = [
+        "InvalidAccessKeyId",
+        "XAdminUserNotFound",
+        "SignatureDoesNotMatch",
+        "AccessDenied",
+        "ExpiredToken",
+        "InvalidToken",
+        "TokenRefreshRequired",
+    ];
+    let code = said.split(':').next().unwrap_or_default();
+    CODES.contains(&code) || said.contains("load signing credential")
 }
 
 /// The code and message of a server's answer, or what the client says, with the

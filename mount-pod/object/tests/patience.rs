@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use carafe_object::{
     Bounded, Credentials, Deadlines, Memory, Object, ObjectError, ObjectMeta, ObjectStore,
-    OpenError, OpenOptions, Page, Result, RetryPolicy, Retrying, Traits, open_with,
+    OpenError, OpenOptions, Page, Result, RetryPolicy, Retrying, Traits, check, open_with,
 };
 use carafe_testkit::S3 as Server;
 use carafe_types::{Format, Secret};
@@ -189,6 +189,39 @@ async fn a_rotated_key_works_on_without_a_restart() {
     store.reload(&Credentials::from(&format)).unwrap();
     write.await.unwrap().unwrap();
     assert_eq!(store.get("b", None).await.unwrap().into_bytes(), "bytes");
+}
+
+/// `anonymous` sends no key at all.
+#[tokio::test]
+async fn a_refused_key_names_the_secrets_fields() {
+    let server = Server::start("data");
+    for (access_key, secret_key) in [
+        (Server::ACCESS_KEY, "hunter2"),
+        ("nobody", "hunter2"),
+        ("anonymous", ""),
+        ("", ""),
+    ] {
+        let format = Format {
+            name: "volume".into(),
+            storage: "s3".into(),
+            bucket: format!("{}/data", server.endpoint()),
+            access_key: access_key.into(),
+            secret_key: Secret::new(secret_key),
+            ..Format::default()
+        };
+        let store = open_with(&format, OpenOptions::default()).unwrap();
+        let error = check(&store).await.unwrap_err();
+        assert!(
+            matches!(error, ObjectError::Denied(_)),
+            "{access_key:?}: {error:?}"
+        );
+        let said = error.to_string();
+        assert!(
+            said.contains("access-key") && said.contains("secret-key"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }
 
 #[tokio::test]
