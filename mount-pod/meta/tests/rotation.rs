@@ -1,13 +1,20 @@
 //! The database's login changes under a client, in either order with the Secret.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use carafe_meta::{
-    Call, ConnectError, ConnectOptions, Meta, NewNode, RenewError, SessionInfo, connect,
+    Call, ConnectError, ConnectOptions, Meta, NewNode, OpKey, RenewError, SessionInfo, connect,
 };
 use carafe_testkit::Redis;
-use carafe_types::{Format, Ino, Secret};
+use carafe_types::{Format, Ino, Secret, SessionId};
 
 /// Longer than a refused client pauses between two attempts.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -63,7 +70,7 @@ impl Server {
         format!("redis://client:{password}@{}/1", self.redis.address())
     }
 
-    async fn volume(&self) -> Arc<dyn Meta> {
+    async fn volume(&self) -> Client {
         let meta = connect(&self.url("one"), None, ConnectOptions::default())
             .await
             .unwrap();
@@ -76,43 +83,58 @@ impl Server {
         meta.format(&Call::internal(), &format, false)
             .await
             .unwrap();
-        meta.new_session(&Call::internal(), &SessionInfo::default())
+        let session = meta
+            .new_session(&Call::internal(), &SessionInfo::default())
             .await
             .unwrap();
-        meta
+        Client {
+            meta,
+            session,
+            sequence: Arc::default(),
+        }
     }
 }
 
-async fn create(meta: &dyn Meta, name: &str) {
-    meta.create(
-        &Call::internal(),
-        Ino::ROOT,
-        name.as_bytes(),
-        &NewNode::default(),
-    )
-    .await
-    .unwrap();
-    meta.lookup(&Call::internal(), Ino::ROOT, name.as_bytes())
-        .await
-        .unwrap();
+/// A client whose mutations take effect once, also if an answer is lost.
+#[derive(Clone)]
+struct Client {
+    meta: Arc<dyn Meta>,
+    session: SessionId,
+    sequence: Arc<AtomicU64>,
+}
+
+impl Client {
+    async fn create(&self, name: &str) {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let key = OpKey {
+            session: self.session,
+            slot: sequence as u32,
+            sequence,
+        };
+        let call = Call {
+            session: self.session,
+            key: Some(key),
+            ..Call::internal()
+        };
+        self.meta
+            .create(&call, Ino::ROOT, name.as_bytes(), &NewNode::default())
+            .await
+            .unwrap();
+        self.meta
+            .lookup(&Call::internal(), Ino::ROOT, name.as_bytes())
+            .await
+            .unwrap();
+    }
 }
 
 /// Creates files one after another until told to stop; answers how many.
-fn busy(
-    meta: &Arc<dyn Meta>,
-) -> (
-    tokio::task::JoinHandle<usize>,
-    Arc<std::sync::atomic::AtomicBool>,
-) {
-    let (meta, stop) = (
-        meta.clone(),
-        Arc::new(std::sync::atomic::AtomicBool::new(false)),
-    );
+fn busy(client: &Client) -> (tokio::task::JoinHandle<usize>, Arc<AtomicBool>) {
+    let (client, stop) = (client.clone(), Arc::new(AtomicBool::new(false)));
     let stopped = stop.clone();
     let work = tokio::spawn(async move {
         let mut done = 0;
-        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            create(meta.as_ref(), &format!("busy-{done}")).await;
+        while !stopped.load(Ordering::Relaxed) {
+            client.create(&format!("busy-{done}")).await;
             done += 1;
         }
         done
@@ -123,15 +145,19 @@ fn busy(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_changes_first() {
     let server = Server::start();
-    let meta = server.volume().await;
-    let (work, stop) = busy(&meta);
+    let client = server.volume().await;
+    let (work, stop) = busy(&client);
     server.set_password("two");
     server.end_connections();
     tokio::time::sleep(A_WHILE).await;
     assert!(!work.is_finished(), "it waits for a login that works");
-    meta.renew_login(&server.url("two"), None).await.unwrap();
-    create(meta.as_ref(), "after").await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    client
+        .meta
+        .renew_login(&server.url("two"), None)
+        .await
+        .unwrap();
+    client.create("after").await;
+    stop.store(true, Ordering::Relaxed);
     assert!(work.await.unwrap() > 0);
     assert_eq!(server.connections(), 1);
 }
@@ -139,22 +165,22 @@ async fn the_database_changes_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_secret_changes_first() {
     let server = Server::start();
-    let meta = server.volume().await;
-    let (work, stop) = busy(&meta);
-    let early = meta.renew_login(&server.url("two"), None).await;
+    let client = server.volume().await;
+    let (work, stop) = busy(&client);
+    let early = client.meta.renew_login(&server.url("two"), None).await;
     let Err(RenewError::Pending(ConnectError::Refused { reason, .. })) = &early else {
         panic!("{early:?}");
     };
     assert!(!reason.contains("two"), "{reason}");
-    create(meta.as_ref(), "with the old connection").await;
+    client.create("with the old connection").await;
     // The old login must do for a new connection too, as long as it works.
     server.end_connections();
-    create(meta.as_ref(), "with the old login").await;
+    client.create("with the old login").await;
     server.set_password("two");
-    create(meta.as_ref(), "still connected").await;
+    client.create("still connected").await;
     server.end_connections();
-    create(meta.as_ref(), "with the new login").await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    client.create("with the new login").await;
+    stop.store(true, Ordering::Relaxed);
     assert!(work.await.unwrap() > 0);
     // The old password is forgotten: it is not tried when it works again.
     server.set_password("one");
@@ -163,7 +189,8 @@ async fn the_secret_changes_first() {
         deadline: Some(std::time::Instant::now() + A_WHILE),
         ..Call::internal()
     };
-    let refused = meta
+    let refused = client
+        .meta
         .getattr(&call, Ino::ROOT)
         .await
         .unwrap_err()
@@ -202,20 +229,28 @@ async fn a_first_password_is_taken_over() {
     assert!(killed.status.success());
     let waiting = {
         let meta = meta.clone();
-        tokio::spawn(async move { create(meta.as_ref(), "waiting").await })
+        tokio::spawn(async move {
+            meta.create(
+                &Call::internal(),
+                Ino::ROOT,
+                b"waiting",
+                &NewNode::default(),
+            )
+            .await
+        })
     };
     tokio::time::sleep(A_WHILE).await;
     assert!(!waiting.is_finished());
     meta.renew_login(&url, Some(&Secret::new("one")))
         .await
         .unwrap();
-    waiting.await.unwrap();
+    waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn another_place_is_refused() {
     let server = Server::start();
-    let meta = server.volume().await;
+    let client = server.volume().await;
     for (url, named) in [
         (server.url("s3cret").replace("/1", "/2"), "/2"),
         (
@@ -224,18 +259,21 @@ async fn another_place_is_refused() {
         ),
         ("sqlite3:///tmp/s3cret?".into(), "sqlite3://"),
     ] {
-        let error = meta.renew_login(&url, None).await.unwrap_err();
+        let error = client.meta.renew_login(&url, None).await.unwrap_err();
         assert!(matches!(error, RenewError::Elsewhere { .. }), "{error:?}");
         let said = format!("{error} {error:?}");
         assert!(said.contains(named) && !said.contains("s3cret"), "{said}");
     }
-    let unusable = meta.renew_login("redis://:s3cret@host/x", None).await;
+    let unusable = client
+        .meta
+        .renew_login("redis://:s3cret@host/x", None)
+        .await;
     let said = format!("{unusable:?}");
     assert!(
         matches!(unusable, Err(RenewError::Unusable(_))) && !said.contains("s3cret"),
         "{said}"
     );
-    create(meta.as_ref(), "as before").await;
+    client.create("as before").await;
 }
 
 #[tokio::test]

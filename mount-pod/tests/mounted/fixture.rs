@@ -9,7 +9,7 @@ use std::{
 use carafe_testkit::{Redis, S3};
 use tempfile::TempDir;
 
-const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
+pub(crate) const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
 /// How long a mount or its end may take before the test says that it hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PASSWORD: &str = "correct-horse";
@@ -154,6 +154,16 @@ impl Volume {
 
     pub(crate) fn url_with_password(&self, password: &str) -> String {
         self.url.replace(PASSWORD, password)
+    }
+
+    /// Gives Redis another password, and ends all connections.
+    pub(crate) fn change_password(&self, password: &str) {
+        let address = self.redis.as_ref().unwrap().address();
+        let (_, port) = address.split_once(':').unwrap();
+        shell(&format!(
+            "redis-cli -p {port} -a {PASSWORD} --no-auth-warning CONFIG SET requirepass {password} && \
+             redis-cli -p {port} -a {password} --no-auth-warning CLIENT KILL TYPE normal",
+        ));
     }
 
     /// Takes the store away, so that only caches can answer.

@@ -10,5 +10,6 @@ mod fixture;
 mod options;
 mod peer;
 mod refusals;
+mod rotation;
 mod trees;
 mod workloads;
