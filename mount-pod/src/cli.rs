@@ -3,7 +3,6 @@
 mod engine;
 mod format;
 mod mount;
-mod size;
 mod status;
 mod supervise;
 mod umount;

@@ -24,7 +24,9 @@ pub mod labels;
 mod mount;
 mod options;
 mod secret;
+mod size;
 
 pub use mount::MountArguments;
 pub use options::{CacheEviction, CacheOptions, MountOptions, OptionError};
 pub use secret::{SecretError, VolumeSecret};
+pub use size::{SizeError, parse_size};

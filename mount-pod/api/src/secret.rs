@@ -6,6 +6,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use carafe_types::{Compression, Format, Secret};
 use serde::{Deserialize, Serialize};
 
+use crate::parse_size;
+
 /// The fields of a file system's Secret. Unknown fields are ignored, as in JuiceFS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -181,7 +183,7 @@ fn apply_format_option(format: &mut Format, option: &str) -> Result<(), SecretEr
         "block-size" => format.block_size = kib(value).ok_or_else(bad)?,
         "compress" => format.compression = compression(value).ok_or_else(bad)?,
         "trash-days" => format.trash_days = value.parse().map_err(|_| bad())?,
-        "capacity" => format.capacity = value.parse::<u64>().map_err(|_| bad())? << 30,
+        "capacity" => format.capacity = parse_size(value, 1 << 30).map_err(|_| bad())?,
         "inodes" => format.inodes = value.parse().map_err(|_| bad())?,
         "shards" => format.shards = value.parse().map_err(|_| bad())?,
         "hash-prefix" => format.hash_prefix = flag().ok_or_else(bad)?,
@@ -205,12 +207,10 @@ fn apply_format_option(format: &mut Format, option: &str) -> Result<(), SecretEr
     Ok(())
 }
 
-/// A block size in KiB, or with a unit (`4M`).
+/// A block size in KiB; a bare number counts KiB.
 fn kib(value: &str) -> Option<u32> {
-    match value.strip_suffix(['M', 'm']) {
-        Some(mib) => mib.parse::<u32>().ok()?.checked_mul(1024),
-        None => value.trim_end_matches(['K', 'k']).parse().ok(),
-    }
+    let bytes = parse_size(value, 1 << 10).ok()?;
+    u32::try_from(bytes >> 10).ok()
 }
 
 fn compression(value: &str) -> Option<Compression> {
@@ -257,6 +257,23 @@ mod tests {
             !format!("{secret:?}").contains("pw"),
             "nothing secret is printed"
         );
+    }
+
+    #[test]
+    fn sizes_of_format_options_take_units() {
+        let secret = VolumeSecret {
+            name: "n".into(),
+            bucket: "b".into(),
+            format_options: "block-size=1MiB,capacity=1.5T".into(),
+            ..VolumeSecret::default()
+        };
+        let format = secret.new_format().unwrap();
+        assert_eq!((format.block_size, format.capacity), (1024, 3 << 39));
+        let huge = VolumeSecret {
+            format_options: "capacity=18446744073709551615".into(),
+            ..secret
+        };
+        assert!(huge.new_format().is_err(), "it is not shifted away");
     }
 
     #[test]

@@ -7,13 +7,17 @@
 //! stop after any. Who does the work at a time is settled by leases in the database:
 //! as many clients as like may run rounds.
 //!
+//! To **format** a volume, too, takes an engine and a store together.
+//!
 //! A mount on a host runs rounds unless told not to; on Kubernetes one process does
 //! for each volume, and mount pods do not.
 
 mod chores;
+mod format;
 mod round;
 mod schedule;
 
 pub use chores::Chore;
+pub use format::{FormatFailure, Formatting, format_volume};
 pub use round::{Budget, Jobs, Report};
 pub use schedule::{Schedule, heartbeat, run_rounds};

@@ -1,10 +1,12 @@
 //! `carafe format`: makes a volume.
 
+use carafe_api::{SizeError, parse_size};
+use carafe_jobs::{FormatFailure, Formatting, format_volume};
 use carafe_meta::Call;
 use carafe_types::{Compression, Format, Secret};
 use clap::{Args, ValueEnum};
 
-use super::{engine, size};
+use super::engine;
 use crate::failure::Failure;
 
 /// Format a volume: write its setting into the metadata engine
@@ -31,7 +33,7 @@ pub(crate) struct FormatArgs {
     #[arg(long, env = "SESSION_TOKEN", hide_env_values = true)]
     session_token: Option<String>,
     /// The block size; a bare number counts KiB
-    #[arg(long, default_value = "4M", value_parser = size::kibibytes)]
+    #[arg(long, default_value = "4M", value_parser = kibibytes)]
     block_size: u64,
     /// How blocks are compressed
     #[arg(long, default_value = "none")]
@@ -43,7 +45,7 @@ pub(crate) struct FormatArgs {
     #[arg(long)]
     hash_prefix: bool,
     /// The volume's limit; a bare number counts GiB, 0 means none
-    #[arg(long, default_value = "0", value_parser = size::gibibytes)]
+    #[arg(long, default_value = "0", value_parser = gibibytes)]
     capacity: u64,
     /// The volume's limit of inodes; 0 means none
     #[arg(long, default_value_t = 0)]
@@ -78,13 +80,19 @@ impl FormatArgs {
             println!("the volume exists and stays as it is (--no-update)");
             return Ok(());
         }
-        let (force, is_new) = (self.force, existing.is_none());
+        let how = match existing {
+            None => Formatting::New,
+            Some(_) if self.force => Formatting::Replace,
+            Some(_) => Formatting::Again,
+        };
         let format = self.setting(existing)?;
         format
             .check()
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        prepare_store(&format, is_new).await?;
-        meta.format(&Call::internal(), &format, force).await?;
+        let store = carafe_object::open(&format).map_err(store_failure)?;
+        format_volume(meta.as_ref(), &store, &Call::internal(), &format, how)
+            .await
+            .map_err(failure)?;
         println!(
             "volume {} is formatted: metadata in {}, data in {}",
             format.name,
@@ -135,28 +143,25 @@ impl From<CompressArg> for Compression {
     }
 }
 
-/// Sees that the store takes, gives and removes objects, and that a new volume
-/// does not begin among another's objects.
-async fn prepare_store(format: &Format, is_new: bool) -> Result<(), Failure> {
-    let store = carafe_object::open(format).map_err(store_failure)?;
-    carafe_object::check(&store).await.map_err(store_failure)?;
-    if is_new
-        && !carafe_object::is_empty(&store)
-            .await
-            .map_err(store_failure)?
-    {
-        let place = store.describe();
-        return Err(Failure::Store(format!(
-            "{place} is not empty: choose another name or bucket, or remove what is there"
-        )));
+fn failure(failure: FormatFailure) -> Failure {
+    match failure {
+        FormatFailure::Store(_) | FormatFailure::NotEmpty(_) => store_failure(failure),
+        FormatFailure::Engine(error) => error.into(),
     }
-    carafe_object::write_uuid(&store, &format.uuid)
-        .await
-        .map_err(store_failure)
 }
 
 fn store_failure(error: impl std::fmt::Display) -> Failure {
     Failure::Store(error.to_string())
+}
+
+/// A bare number counts GiB.
+fn gibibytes(text: &str) -> Result<u64, SizeError> {
+    parse_size(text, 1 << 30)
+}
+
+/// A bare number counts KiB.
+fn kibibytes(text: &str) -> Result<u64, SizeError> {
+    parse_size(text, 1 << 10)
 }
 
 /// The name stands in object keys and bucket names, so it is held to their rules.

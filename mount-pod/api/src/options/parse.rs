@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{CacheEviction, MountOptions, OptionError};
+use crate::parse_size;
 
 /// Options of the peer that are accepted and change nothing here.
 const IGNORED: &[&str] = &[
@@ -285,22 +286,8 @@ impl Value<'_> {
     }
 
     fn mebibytes(self) -> Result<u64, OptionError> {
-        let expected = "a size in MiB, or with a unit (K, M, G, T)";
-        let text = self.text.trim_end_matches(['B', 'b']).trim_end_matches('i');
-        let (digits, shift) = match text.as_bytes().last() {
-            Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-            Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-            Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-            Some(b'T' | b't') => (&text[..text.len() - 1], 40),
-            _ => (text, 20),
-        };
-        let number: f64 = digits.parse().map_err(|_| self.bad(expected))?;
-        let bytes = number * (1u64 << shift) as f64;
-        if (0.0..9e18).contains(&bytes) {
-            Ok(bytes as u64)
-        } else {
-            Err(self.bad(expected))
-        }
+        parse_size(self.text, 1 << 20)
+            .map_err(|_| self.bad("a size in MiB, or with a unit (K, M, G, T)"))
     }
 
     fn megabits(self) -> Result<u64, OptionError> {
