@@ -20,4 +20,4 @@ mod schedule;
 pub use chores::Chore;
 pub use format::{FormatFailure, Formatting, format_volume};
 pub use round::{Budget, Jobs, Report};
-pub use schedule::{Schedule, heartbeat, run_rounds};
+pub use schedule::{Schedule, run_rounds};

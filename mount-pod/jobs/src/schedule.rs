@@ -1,10 +1,9 @@
-//! Rounds and heartbeats as time goes by.
+//! Rounds as time goes by.
 
 use std::{sync::Arc, time::Duration};
 
-use carafe_meta::{Call, Meta};
+use carafe_meta::Meta;
 use carafe_object::ObjectStore;
-use carafe_types::{Error, Format, SessionId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Budget, Jobs};
@@ -46,33 +45,4 @@ pub async fn run_rounds(meta: Arc<dyn Meta>, objects: Arc<dyn ObjectStore>) {
     Jobs::new(meta, objects)
         .run(Schedule::default(), CancellationToken::new())
         .await;
-}
-
-/// Keeps a session alive until cancelled: a heartbeat every `pause` (JuiceFS's is
-/// 12 s; a session ends after five that were missed). Each gives the volume's setting
-/// to `on_setting`. Ends with `Stale` when the session was cleaned by others or the
-/// volume is another: the mount must stop. Other failures are tried again.
-pub async fn heartbeat(
-    meta: Arc<dyn Meta>,
-    session: SessionId,
-    pause: Duration,
-    cancel: CancellationToken,
-    mut on_setting: impl FnMut(Format) + Send,
-) -> Result<(), Error> {
-    let call = Call {
-        session,
-        ..Call::internal()
-    };
-    while cancel
-        .run_until_cancelled(tokio::time::sleep(pause))
-        .await
-        .is_some()
-    {
-        match meta.heartbeat(&call, session).await {
-            Ok(format) => on_setting(format),
-            Err(Error::Stale(reason)) => return Err(Error::Stale(reason)),
-            Err(error) => tracing::warn!(%session, %error, "a heartbeat failed"),
-        }
-    }
-    Ok(())
 }

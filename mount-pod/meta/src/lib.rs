@@ -76,6 +76,16 @@ pub trait Meta: Send + Sync + 'static {
     /// Extends the session, flushes usage counters, reloads limits. `Stale` if
     /// the session was cleaned or the volume was formatted anew.
     async fn heartbeat(&self, call: &Call, session: SessionId) -> Result<Format>;
+    /// Puts a session that [`Meta::heartbeat`] found `Stale` on record again, under
+    /// its old id, so that its client goes on: opens and locks count again from now
+    /// on. What others cleaned is lost: files without a name that were open are gone,
+    /// and its locks may be somebody else's by now. `Stale` if the volume is another.
+    async fn restore_session(
+        &self,
+        call: &Call,
+        session: SessionId,
+        info: &SessionInfo,
+    ) -> Result<()>;
     /// Ends the session: its locks and sustained inodes go.
     async fn close_session(&self, call: &Call, session: SessionId) -> Result<()>;
     /// All sessions on record.

@@ -11,7 +11,7 @@ use carafe_fuse::{Notifier, Session, SessionConfig};
 use carafe_meta::{Call, Meta, NewNode, SessionInfo};
 use carafe_object::{Deadlines, ObjectStore, OpenOptions, RetryPolicy};
 use carafe_state::{Config as RegionConfig, Region};
-use carafe_types::{Error, FileType, Format, Ino, SessionId, SystemClock};
+use carafe_types::{Clock, Error, FileType, Format, Ino, SessionId, SystemClock, Timestamp};
 use carafe_vfs::{Parts, Vfs};
 
 use super::{cache, credentials::Rotating};
@@ -33,6 +33,8 @@ pub(super) struct Stack {
     pub(super) vfs: Arc<Vfs>,
     pub(super) credentials: Rotating,
     pub(super) session: SessionId,
+    /// What the session says of itself.
+    pub(super) info: SessionInfo,
     /// The directory that is the mount's root.
     pub(super) root: Ino,
     notifier: Arc<Notifier>,
@@ -57,7 +59,9 @@ impl Stack {
         let objects = open_store(&format, arguments)?;
         let region = region(bundle.region.take(), arguments)?;
         let root = root(meta.as_ref(), arguments).await?;
-        let session = session(meta.as_ref(), &region, arguments).await?;
+        let clock = Arc::new(SystemClock);
+        let info = session_info(arguments, clock.now());
+        let session = session(meta.as_ref(), &region, &info).await?;
         let device = bundle
             .device
             .as_ref()
@@ -80,7 +84,7 @@ impl Stack {
                 block_store(&format, arguments),
             ),
             region: region.clone(),
-            clock: Arc::new(SystemClock),
+            clock,
             invalidator: Arc::clone(&notifier) as Arc<dyn carafe_vfs::Invalidator>,
         };
         let vfs = Arc::new(Vfs::new(parts, vfs_config(&format, arguments, root)));
@@ -97,6 +101,7 @@ impl Stack {
             vfs,
             credentials,
             session,
+            info,
             root,
             notifier,
         })
@@ -179,21 +184,32 @@ fn region(left: Option<OwnedFd>, arguments: &MountArguments) -> Result<Region, F
 async fn session(
     meta: &dyn Meta,
     region: &Region,
-    arguments: &MountArguments,
+    info: &SessionInfo,
 ) -> Result<SessionId, Failure> {
     if region.session() != 0 {
         return Ok(SessionId(region.session()));
     }
-    let info = SessionInfo {
+    let session = meta.new_session(&Call::internal(), info).await?;
+    region.set_session(session.0);
+    Ok(session)
+}
+
+fn session_info(arguments: &MountArguments, now: Timestamp) -> SessionInfo {
+    SessionInfo {
         version: SESSION_VERSION.into(),
         host_name: arguments.node.clone(),
         mount_point: arguments.mount_point.clone(),
+        mount_time: rfc3339(now),
         process_id: std::process::id(),
         ..SessionInfo::default()
-    };
-    let session = meta.new_session(&Call::internal(), &info).await?;
-    region.set_session(session.0);
-    Ok(session)
+    }
+}
+
+/// `2006-01-02T15:04:05.999999999Z`: the peer does not read a session without it.
+fn rfc3339(time: Timestamp) -> String {
+    jiff::Timestamp::new(time.secs, time.nanos as i32)
+        .unwrap_or_default()
+        .to_string()
 }
 
 /// The mount's root: the volume's, or a directory that is made if it is not there.
@@ -286,4 +302,19 @@ fn description(format: &Format, arguments: &MountArguments) -> String {
         "ReadOnly": arguments.read_only,
     });
     format!("{shown:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mounts_time_is_the_peers() {
+        let now = Timestamp {
+            secs: 1_136_214_245,
+            nanos: 120_000_000,
+        };
+        let info = session_info(&MountArguments::default(), now);
+        assert_eq!(info.mount_time, "2006-01-02T15:04:05.12Z");
+    }
 }

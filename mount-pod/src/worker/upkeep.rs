@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use carafe_api::MountArguments;
-use carafe_meta::{Call, Meta};
+use carafe_meta::{Call, Meta, SessionInfo};
 use carafe_state::Region;
 use carafe_types::{Error, SessionId};
 use tokio::task::JoinHandle;
@@ -21,12 +21,13 @@ impl Upkeep {
     /// Starts heartbeats and, unless the mount's options say no, background work.
     pub(super) fn start(stack: &Stack, arguments: &MountArguments) -> Self {
         let stop = CancellationToken::new();
-        let beating = beat(
-            Arc::clone(&stack.meta),
-            stack.region.clone(),
-            stack.session,
-            arguments.options.heartbeat,
-        );
+        let beats = Beats {
+            meta: Arc::clone(&stack.meta),
+            region: stack.region.clone(),
+            session: stack.session,
+            info: stack.info.clone(),
+        };
+        let beating = beats.run(arguments.options.heartbeat);
         let mut tasks = vec![until_stopped(&stop, beating)];
         if !arguments.options.no_bgjob && !arguments.read_only {
             let rounds =
@@ -57,28 +58,53 @@ fn until_stopped(
     })
 }
 
-async fn beat(meta: Arc<dyn Meta>, region: Region, session: SessionId, period: Duration) {
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        region.beat();
-        region.trim();
-        match meta
-            .heartbeat(
-                &Call {
-                    session,
-                    ..Call::internal()
-                },
-                session,
-            )
+/// What keeps the session alive.
+struct Beats {
+    meta: Arc<dyn Meta>,
+    region: Region,
+    session: SessionId,
+    info: SessionInfo,
+}
+
+impl Beats {
+    async fn run(self, period: Duration) {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.region.beat();
+            self.region.trim();
+            match self.meta.heartbeat(&self.call(), self.session).await {
+                Ok(_) => {}
+                Err(error @ Error::Stale(_)) => self.come_back(error).await,
+                Err(error) => tracing::warn!(%error, "heartbeat"),
+            }
+        }
+    }
+
+    /// Others cleaned the session, since no heartbeat came through for a minute. The
+    /// mount serves on, under its old id, as the peer's does: applications that hold no
+    /// locks and no nameless files notice nothing. Those were given up with the session
+    /// and do not come back: a file without a name that was open is gone, and a lock
+    /// may be somebody else's by now.
+    async fn come_back(&self, stale: Error) {
+        let call = self.call();
+        match self
+            .meta
+            .restore_session(&call, self.session, &self.info)
             .await
         {
-            Ok(_) => {}
-            Err(error @ Error::Stale(_)) => {
-                tracing::error!(%error, "the session is lost: locks may be too");
+            Ok(()) => {
+                tracing::error!(%stale, "the session is back; locks and open files without a name were lost");
             }
-            Err(error) => tracing::warn!(%error, "heartbeat"),
+            Err(error) => tracing::error!(%error, "the session is lost and does not come back"),
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call {
+            session: self.session,
+            ..Call::internal()
         }
     }
 }

@@ -103,6 +103,20 @@ fn a_volume_that_the_peer_formatted_mounts_as_it_is() {
     }
 }
 
+#[test]
+fn the_peer_shows_our_session() {
+    for pair in Pair::ALL {
+        let volume = Volume::mounted(pair);
+        let said = run(juicefs(), &["status", volume.url()]);
+        let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let session = &status["Sessions"][0];
+        let time = session["MountTime"].as_str().unwrap();
+        let age = jiff::Timestamp::now().duration_since(time.parse().unwrap());
+        assert!((0..120).contains(&age.as_secs()), "{pair:?}: {said}");
+        assert_eq!(session["MountPoint"], volume.path("").trim_end_matches('/'));
+    }
+}
+
 /// The peer's own check finds no block missing, and its gc nothing leaked.
 fn fsck(volume: &Volume) {
     run(juicefs(), &["fsck", volume.url()]);

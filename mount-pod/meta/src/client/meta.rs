@@ -72,17 +72,24 @@ impl<E: Engine> Meta for Client<E> {
         let terms = Self::terms(call);
         self.reload(terms).await?;
         self.ensure_root_stat(terms).await?;
-        let ctx = self.ctx(call, terms).await?;
-        let info = serde_json::to_string(info).map_err(|error| Error::Io(error.to_string()))?;
         let session = SessionId(
             self.engine
                 .take_ids(terms, Counter::NextSession, 1)
                 .await?
                 .start,
         );
-        self.plan(terms, move |_| sessions::open(&ctx, session, &info))
-            .await?;
+        self.open_session(call, session, info).await?;
         Ok(session)
+    }
+
+    async fn restore_session(
+        &self,
+        call: &Call,
+        session: SessionId,
+        info: &SessionInfo,
+    ) -> Result<()> {
+        self.reload_same(Self::terms(call)).await?;
+        self.open_session(call, session, info).await
     }
 
     async fn heartbeat(&self, call: &Call, session: SessionId) -> Result<Format> {
@@ -90,17 +97,11 @@ impl<E: Engine> Meta for Client<E> {
             key: None,
             ..Self::terms(call)
         };
-        let before = self.known(terms).await?;
         let ctx = self.ctx(call, terms).await?;
         self.plan(terms, move |reads| sessions::extend(reads, &ctx, session))
             .await?;
         self.listings.forget_old();
-        let now = self.reload(terms).await?;
-        if now.format.uuid != before.format.uuid {
-            return Err(Error::Stale(
-                "the volume was formatted anew under this mount".into(),
-            ));
-        }
+        let now = self.reload_same(terms).await?;
         Ok((*now.format).clone())
     }
 

@@ -21,9 +21,9 @@ use parking_lot::{Mutex, RwLock};
 
 use self::listing::Listings;
 use crate::{
-    Call,
+    Call, SessionInfo,
     engine::{Engine, Observer, Silent, Terms},
-    ops::{Counter, Ctx, Mutation, Opens, Plan, Read, Reads, setting},
+    ops::{Counter, Ctx, Mutation, Opens, Plan, Read, Reads, sessions, setting},
     record::Recorded,
 };
 
@@ -121,6 +121,37 @@ impl<E: Engine> Client<E> {
         };
         *self.known.write() = Some(known.clone());
         Ok(known)
+    }
+
+    /// As [`Client::reload`], for a client that serves: `Stale`, again and again, if
+    /// the engine holds another volume by now.
+    async fn reload_same(&self, terms: Terms) -> Result<Known> {
+        let before = self.known(terms).await?;
+        let now = self.reload(terms).await?;
+        if now.format.uuid == before.format.uuid {
+            return Ok(now);
+        }
+        *self.known.write() = Some(before);
+        Err(Error::Stale(
+            "the volume was formatted anew under this mount".into(),
+        ))
+    }
+
+    /// Puts a session on record.
+    async fn open_session(
+        &self,
+        call: &Call,
+        session: SessionId,
+        info: &SessionInfo,
+    ) -> Result<()> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let ctx = self.ctx(call, terms).await?;
+        let info = serde_json::to_string(info).map_err(|error| Error::Io(error.to_string()))?;
+        self.plan(terms, move |_| sessions::open(&ctx, session, &info))
+            .await
     }
 
     async fn ctx(&self, call: &Call, terms: Terms) -> Result<Ctx> {

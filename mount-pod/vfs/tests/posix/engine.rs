@@ -90,6 +90,7 @@ forward! {
     statfs(root: Ino) -> Result<StatFs>;
     new_session(info: &SessionInfo) -> Result<SessionId>;
     heartbeat(session: SessionId) -> Result<Format>;
+    restore_session(session: SessionId, info: &SessionInfo) -> Result<()>;
     close_session(session: SessionId) -> Result<()>;
     sessions() -> Result<Vec<SessionRecord>>;
     lookup(parent: Ino, name: &[u8]) -> Result<(Ino, Attr)>;
