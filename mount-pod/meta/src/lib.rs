@@ -31,6 +31,7 @@ pub use entry::{
     StatFs, XattrMode,
 };
 pub use lock::{FileLock, LockKind, LockRange};
+pub use ops::volumes::TOMBSTONES;
 pub use quota::{Quota, QuotaUsage};
 pub use session::{SessionInfo, SessionRecord};
 pub use volume::{NewVolume, VolumeError, VolumeRecord};

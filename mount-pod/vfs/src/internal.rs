@@ -2,7 +2,7 @@
 //! with JuiceFS's numbers and modes, and the door to the trash.
 
 use bytes::Bytes;
-use carafe_meta::Call;
+use carafe_meta::{Call, TOMBSTONES};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
 use crate::{Attributes, Entry, vfs::Core};
@@ -26,9 +26,16 @@ const ALL: [(Node, &[u8], u16); 5] = [
     (Node::Trash, b".trash", 0o555),
 ];
 
-/// Whether a name at the volume's root is taken by a virtual file or the trash.
+/// Whether a name at the volume's root is taken by a virtual file, the trash or the
+/// tombstones.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
-    ALL.iter().any(|(_, reserved, _)| *reserved == name)
+    name == TOMBSTONES || ALL.iter().any(|(_, reserved, _)| *reserved == name)
+}
+
+/// Whether an entry is never shown: the trees of deleted volumes, while background
+/// work removes them.
+pub(crate) fn is_hidden(parent: Ino, name: &[u8]) -> bool {
+    parent == Ino::ROOT && name == TOMBSTONES
 }
 
 impl Node {

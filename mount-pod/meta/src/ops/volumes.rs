@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The tombstones' name at the root.
-pub(crate) const TOMBSTONES: &[u8] = b".carafe-deleted";
+pub const TOMBSTONES: &[u8] = b".carafe-deleted";
 
 /// What no volume may be called at the root.
 const RESERVED: [&[u8]; 6] = [

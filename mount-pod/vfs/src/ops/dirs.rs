@@ -8,7 +8,7 @@ use carafe_meta::{Call, Cursor, DirEntry};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 use parking_lot::Mutex;
 
-use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, vfs::Core};
+use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, internal, vfs::Core};
 
 const BEHIND_DOT: u64 = 1;
 const BEHIND_DOTS: u64 = 2;
@@ -65,11 +65,9 @@ impl Vfs {
         let limit = limit.min(MAX_PAGE);
         if items.len() < limit {
             let cursor = Cursor(cookie.saturating_sub(BEHIND_DOTS));
-            let page = core
-                .meta
-                .readdir(call, *inner, cursor, limit - items.len(), plus)
-                .await?;
-            items.extend(page.entries.into_iter().map(|entry| core.item(entry)));
+            let room = limit - items.len();
+            let shown = core.shown(call, *inner, cursor, room, plus).await?;
+            items.extend(shown.into_iter().map(|entry| core.item(entry)));
         }
         left.lock().clone_from(&items);
         items.truncate(limit);
@@ -114,6 +112,27 @@ impl Core {
             item(parent, b"..", BEHIND_DOTS),
         ];
         Ok(both.into_iter().skip(cookie as usize).collect())
+    }
+
+    /// A page of what is shown of a directory; empty only at its end.
+    async fn shown(
+        &self,
+        call: &Call,
+        dir: Ino,
+        mut cursor: Cursor,
+        limit: usize,
+        attrs: bool,
+    ) -> Result<Vec<DirEntry>> {
+        loop {
+            let page = self.meta.readdir(call, dir, cursor, limit, attrs).await?;
+            let last = page.entries.last().map(|entry| entry.next);
+            let mut entries = page.entries;
+            entries.retain(|entry| !internal::is_hidden(dir, &entry.name));
+            match last {
+                Some(last) if entries.is_empty() && !page.end => cursor = last,
+                _ => return Ok(entries),
+            }
+        }
     }
 
     fn item(&self, entry: DirEntry) -> DirItem {

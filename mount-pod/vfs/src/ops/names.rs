@@ -18,6 +18,9 @@ impl Vfs {
         }
         let parent = core.inner(parent)?;
         check_name(name)?;
+        if internal::is_hidden(parent, name) {
+            return Err(Error::NotFound);
+        }
         let (ino, attr) = match name {
             b"." => (parent, core.meta.getattr(call, parent).await?),
             b".." => core.parent_of(call, parent).await?,

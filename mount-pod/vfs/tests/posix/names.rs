@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carafe_meta::{FileLock, LockKind, LockRange, RenameFlags};
+use carafe_meta::{FileLock, LockKind, LockRange, NewVolume, RenameFlags, TOMBSTONES};
 use carafe_types::{Error, FileType, Ino};
 use carafe_vfs::{Config, OpenFlags};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,63 @@ async fn names(mount: &Mount, dir: Ino, page: usize) -> Vec<String> {
         .await
         .unwrap();
     names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_volumes_are_not_shown() {
+    let volume = Volume::new().await;
+    let internal = carafe_meta::Call::internal();
+    for id in ["kept", "deleted"] {
+        let new = NewVolume {
+            id: id.into(),
+            path: id.into(),
+            mode: 0o755,
+            ..NewVolume::default()
+        };
+        volume.meta.create_volume(&internal, &new).await.unwrap();
+    }
+    volume
+        .meta
+        .delete_volume(&internal, "deleted")
+        .await
+        .unwrap();
+    let tombstones = std::str::from_utf8(TOMBSTONES).unwrap();
+    volume
+        .meta
+        .lookup(&internal, Ino::ROOT, TOMBSTONES)
+        .await
+        .unwrap();
+    let whole = volume.mount(Config::default()).await;
+    for page in [1, 2, 100] {
+        let mut names = names(&whole, Ino::ROOT, page).await;
+        names.sort();
+        assert_eq!(names, [".", "..", "kept"], "{page} a page, no {tombstones}");
+    }
+    let (vfs, call) = (&whole.vfs, &whole.call);
+    let found = vfs.lookup(call, Ino::ROOT, TOMBSTONES).await;
+    assert!(matches!(found, Err(Error::NotFound)), "{found:?}");
+    let made = vfs.mkdir(call, Ino::ROOT, TOMBSTONES, 0o755, 0).await;
+    assert!(matches!(made, Err(Error::NotPermitted)), "{made:?}");
+    let moved = vfs
+        .rename(
+            call,
+            Ino::ROOT,
+            TOMBSTONES,
+            Ino::ROOT,
+            b"x",
+            RenameFlags::None,
+        )
+        .await;
+    assert!(matches!(moved, Err(Error::NotPermitted)), "{moved:?}");
+    // Below the root the name is anybody's.
+    let kept = vfs.lookup(call, Ino::ROOT, b"kept").await.unwrap().ino;
+    vfs.mkdir(call, kept, TOMBSTONES, 0o755, 0).await.unwrap();
+    vfs.lookup(call, kept, TOMBSTONES).await.unwrap();
+    assert!(
+        names(&whole, kept, 1)
+            .await
+            .contains(&tombstones.to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
