@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -28,6 +31,10 @@ use crate::{
 
 /// How often the API server is asked again when the plugin starts before it.
 const RETRY: Duration = Duration::from_secs(2);
+/// How often mount pods are looked for that serve nothing.
+const SWEEP: Duration = Duration::from_mins(2);
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the plugin until it is told to stop.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -98,22 +105,25 @@ async fn node(
     let Some(stager) = stop.run_until_cancelled(starting).await else {
         return Ok(());
     };
+    let service = NodeService::new(stager);
+    tokio::spawn(sweep(service.clone()));
     let router = Server::builder()
         .add_service(IdentityServer::new(IdentityService {
             driver_name: common.driver_name,
         }))
-        .add_service(NodeServer::new(NodeService::new(stager)));
+        .add_service(NodeServer::new(service));
     let listener = server::listen(&common.endpoint).context("cannot listen on the CSI socket")?;
     health.set(Progress::Unregistered);
     let register = Server::builder().add_service(RegistrationServer::new(registration));
     let registrations =
         server::listen(&registry).context("cannot listen in kubelet's plugins_registry")?;
+    let inode = server::inode(&registry);
     tokio::try_join!(
         server::serve(router, listener, stop.clone().cancelled_owned()),
         server::serve(register, registrations, async {
             stop.cancelled_owned().await;
             // Kubelet forgets a driver whose socket is gone, also one that was removed.
-            let _ = std::fs::remove_file(&registry);
+            server::remove_own(&registry, inode);
         }),
     )?;
     Ok(())
@@ -157,17 +167,18 @@ fn kubelet_endpoint(common: &Common, args: &NodeArgs) -> PathBuf {
 async fn identity(client: &Client, name: &str) -> NodeIdentity {
     let api = Api::<Node>::all(client.clone());
     loop {
-        match api.get_metadata(name).await {
-            Ok(node) => {
+        match timeout(PATIENCE, api.get_metadata(name)).await {
+            Ok(Ok(node)) => {
                 let uid = node.metadata.uid.unwrap_or_default();
                 return NodeIdentity {
                     name: name.to_owned(),
                     uid,
                 };
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(node = name, %error, "the node cannot be read; trying again");
             }
+            Err(_) => tracing::warn!(node = name, "the API server does not answer; trying again"),
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -187,6 +198,16 @@ async fn recover(stager: &Stager) {
             Err(error) => tracing::warn!(%error, "the mount pods cannot be listed; trying again"),
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Ends with the process.
+async fn sweep(service: NodeService) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Err(error) = service.sweep().await {
+            tracing::warn!(%error, "mount pods that serve nothing may be left");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! gRPC on Unix sockets.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::net::UnixListener;
@@ -17,6 +17,24 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     UnixListener::bind(path)
+}
+
+/// Which socket lies at `path` now; none if there is none.
+pub fn inode(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path)
+        .map(|found| found.ino())
+        .ok()
+}
+
+/// Removes the socket at `path`, unless another life of the plugin has put its own
+/// there meanwhile: the two overlap when a pod is replaced by force.
+pub fn remove_own(path: &Path, own: Option<u64>) {
+    if own.is_some()
+        && inode(path) == own
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(%error, path = %path.display(), "a socket is left");
+    }
 }
 
 /// How long calls under way may take when the plugin is told to stop. What is cut is
@@ -59,6 +77,19 @@ mod tests {
 
     use super::*;
     use crate::{identity::IdentityService, proto::csi::identity_server::IdentityServer};
+
+    #[tokio::test]
+    async fn the_next_lifes_socket_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("reg.sock");
+        let _old = listen(&socket).unwrap();
+        let old = inode(&socket);
+        let _next = listen(&socket).unwrap();
+        remove_own(&socket, old);
+        assert!(socket.exists(), "it is the next life's");
+        remove_own(&socket, inode(&socket));
+        assert!(!socket.exists());
+    }
 
     #[tokio::test]
     async fn a_client_that_hangs_does_not_keep_the_plugin_from_ending() {

@@ -12,6 +12,7 @@ use carafe_types::Error;
 use tonic::{Code, Status};
 
 use super::{engines::OpenFailure, parameters::ParameterError, pattern::PatternError};
+use crate::lock::Busy;
 
 /// Why a volume was not made.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum CreateError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The capability is not one that this driver has.
     #[error("{0}")]
     Capability(&'static str),
@@ -75,6 +79,7 @@ impl From<CreateError> for Status {
             | CreateError::Option(_)
             | CreateError::Pattern(_) => Code::InvalidArgument,
             CreateError::Size(_) => Code::OutOfRange,
+            CreateError::Busy(_) => Code::Aborted,
             CreateError::Claim { .. } => Code::Unavailable,
             CreateError::Open(error) => open_code(error),
             CreateError::Volume(error) => volume_code(error),
@@ -89,6 +94,9 @@ pub enum DeleteError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// No Secret came.
     #[error(
         "the volume {0} names no Secret to delete it with: annotate the PersistentVolume with volume.kubernetes.io/provisioner-deletion-secret-name and -namespace"
@@ -112,6 +120,7 @@ impl From<DeleteError> for Status {
                 Code::InvalidArgument
             }
             DeleteError::Open(error) => open_code(error),
+            DeleteError::Busy(_) => Code::Aborted,
             DeleteError::Volume(error) => volume_code(error),
         };
         Status::new(code, error.to_string())
@@ -124,6 +133,9 @@ pub enum ExpandError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The size makes no sense.
     #[error("{0}")]
     Size(&'static str),
@@ -154,6 +166,7 @@ impl From<ExpandError> for Status {
             | ExpandError::NoSecret(_)
             | ExpandError::Secret(_) => Code::InvalidArgument,
             ExpandError::Size(_) => Code::OutOfRange,
+            ExpandError::Busy(_) => Code::Aborted,
             ExpandError::Open(error) => open_code(error),
             ExpandError::Volume(error) => volume_code(error),
         };

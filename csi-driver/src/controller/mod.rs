@@ -12,7 +12,11 @@ mod parameters;
 mod pattern;
 mod reclaim;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use carafe_api::{MountOptions, VolumeSecret};
 use carafe_meta::{NewVolume, VolumeError};
@@ -46,6 +50,9 @@ use crate::{
 /// JuiceFS; who may mount them is Kubernetes's to say.
 const MODE: u16 = 0o777;
 
+/// How long a call waits for another one about its volume.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The controller service.
 #[derive(Clone)]
 pub struct ControllerService {
@@ -77,7 +84,7 @@ impl ControllerService {
         let parameters = Parameters::read(&request.parameters)?;
         check_options(&request, &parameters)?;
         let secret = secret(&request.secrets)?.ok_or(CreateError::NoSecret)?;
-        let _turn = self.locks.lock(&request.name).await;
+        let _turn = self.locks.turn(&request.name, TURN_PATIENCE).await?;
         let path = self.path(&request.name, &parameters).await?;
         let volume = NewVolume {
             id: request.name,
@@ -129,7 +136,7 @@ impl ControllerService {
         present(&request.volume_id, "volume_id").map_err(DeleteError::Missing)?;
         let secret = secret(&request.secrets)?
             .ok_or_else(|| DeleteError::NoSecret(request.volume_id.clone()))?;
-        let _turn = self.locks.lock(&request.volume_id).await;
+        let _turn = self.locks.turn(&request.volume_id, TURN_PATIENCE).await?;
         let system = match self.engines.open(&secret, false).await {
             Ok(system) => system,
             // No file system, no volume.
@@ -159,7 +166,7 @@ impl ControllerService {
         let wanted = capacity(Some(range)).map_err(ExpandError::Size)?;
         let secret = secret(&request.secrets)?
             .ok_or_else(|| ExpandError::NoSecret(request.volume_id.clone()))?;
-        let _turn = self.locks.lock(&request.volume_id).await;
+        let _turn = self.locks.turn(&request.volume_id, TURN_PATIENCE).await?;
         let system = self.engines.open(&secret, false).await?;
         let call = self.engines.call();
         let record = system

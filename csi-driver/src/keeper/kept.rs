@@ -1,7 +1,6 @@
 //! One kept mount.
 
 use std::{
-    collections::HashMap,
     os::fd::AsFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,12 +13,15 @@ use carafe_api::{
 };
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, oneshot, watch},
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::session;
+
+/// How many may wait at once for a client to say how full its volume is.
+const QUESTIONS: usize = 64;
 
 /// How far a mount's client has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Kept {
     staging: PathBuf,
     pod: String,
     state: Mutex<State>,
+    /// The outbox has something.
+    post: Notify,
     phase: watch::Sender<Phase>,
     server: Mutex<Option<Server>>,
 }
@@ -75,10 +79,24 @@ struct State {
     arguments: MountArguments,
     secret: VolumeSecret,
     epoch: u64,
+    served: bool,
+    /// The pod came with nothing when nothing was held: nobody has the connection.
+    lost: bool,
     releasing: bool,
-    peer: Option<mpsc::UnboundedSender<FromKeeper>>,
-    questions: HashMap<u64, oneshot::Sender<Usage>>,
+    connected: bool,
+    outbox: Outbox,
+    questions: Vec<oneshot::Sender<Usage>>,
     next_question: u64,
+}
+
+/// What the client is still to be told. No queue: of each kind only the newest counts,
+/// so a client that does not read costs nothing.
+#[derive(Debug, Default)]
+struct Outbox {
+    secret: bool,
+    release: bool,
+    question: Option<u64>,
+    end: bool,
 }
 
 impl Kept {
@@ -118,6 +136,7 @@ impl Kept {
             staging,
             pod,
             state,
+            post: Notify::new(),
             phase,
             server,
         })
@@ -145,7 +164,13 @@ impl Kept {
 
     /// Whether a client is connected.
     pub fn is_connected(&self) -> bool {
-        self.state.lock().peer.is_some()
+        self.state.lock().connected
+    }
+
+    /// Whether a worker has ever served this mount: before, nothing can have been
+    /// written.
+    pub fn was_served(&self) -> bool {
+        self.state.lock().served
     }
 
     /// How far the client has come.
@@ -156,6 +181,10 @@ impl Kept {
     /// Answers who connects to `listener`, which lies in that pod, until the mount
     /// is forgotten or another pod is served.
     pub fn serve(self: &Arc<Self>, listener: Listener, pod_uid: String) {
+        drop(self.server.lock().take());
+        // Another pod: what the one before said of itself is not true of it.
+        self.disconnected();
+        self.set_phase(Phase::Waiting);
         let task = tokio::spawn(session::serve(Arc::downgrade(self), listener));
         *self.server.lock() = Some(Server {
             pod_uid,
@@ -172,11 +201,11 @@ impl Kept {
     }
 
     /// Waits until the descriptors are here: after a restart, until the pod has
-    /// given them back. Answers whether they are.
+    /// given them back, or has come without. Answers whether they are.
     pub async fn wait_held(&self, patience: Duration) -> bool {
         let mut phase = self.phase.subscribe();
         let held = async {
-            while !self.is_held() {
+            while !self.is_held() && !self.state.lock().lost {
                 if phase.changed().await.is_err() {
                     return;
                 }
@@ -228,15 +257,15 @@ impl Kept {
             return false;
         }
         state.secret = secret.clone();
-        state.tell(FromKeeper::Secret {
-            secret: Box::new(secret.clone()),
-        });
+        state.outbox.secret = true;
+        self.post.notify_one();
         true
     }
 
     /// Asks the client how full the volume is; `None` if it does not answer in time.
     pub async fn usage(&self, patience: Duration) -> Option<Usage> {
         let answer = self.state.lock().ask()?;
+        self.post.notify_one();
         timeout(patience, answer).await.ok()?.ok()
     }
 
@@ -245,7 +274,8 @@ impl Kept {
         if self.phase() != Phase::Released {
             let mut state = self.state.lock();
             state.releasing = true;
-            state.tell(FromKeeper::Release);
+            state.outbox.release = true;
+            self.post.notify_one();
         }
         match self
             .wait_phase(patience, |phase| *phase == Phase::Released)
@@ -262,13 +292,32 @@ impl Kept {
         }
     }
 
+    /// The volume is wanted again after all: a release that kubelet gave up on.
+    pub fn keep_on(&self) {
+        {
+            let mut state = self.state.lock();
+            state.releasing = false;
+            state.outbox.release = false;
+        }
+        let connected = self.is_connected();
+        self.phase.send_if_modified(|phase| {
+            let served = *phase == Phase::Released && connected;
+            if served {
+                // A client that has released serves on until it is told to end.
+                *phase = Phase::Ready;
+            }
+            served
+        });
+    }
+
     /// The kernel has unmounted: closes the descriptors, tells the client to end,
     /// and waits until it has closed the connection. Answers whether it did.
     pub async fn end(&self, patience: Duration) -> bool {
         {
             let mut state = self.state.lock();
             state.bundle = Bundle::default();
-            state.tell(FromKeeper::End);
+            state.outbox.end = true;
+            self.post.notify_one();
         }
         let mut phase = self.phase.subscribe();
         let gone = async {
@@ -299,8 +348,12 @@ impl Kept {
         let pod_holds = given.device.is_some();
         if pod_holds && state.bundle.device.is_none() {
             state.adopt(hello.attached.map(|attached| *attached), given, hello.epoch);
+            state.served |= hello.serving;
         }
         if state.bundle.device.is_none() {
+            state.lost = true;
+            drop(state);
+            self.phase.send_modify(|_| {});
             return Ok(None);
         }
         let bundle = if pod_holds {
@@ -317,7 +370,13 @@ impl Kept {
             init: state.init.clone(),
             descriptors: bundle.counts(),
         };
+        state.connected = true;
+        state.outbox = Outbox {
+            release: state.releasing,
+            ..Outbox::default()
+        };
         drop(state);
+        self.post.notify_one();
         self.set_phase(if pod_holds && hello.serving {
             Phase::Ready
         } else {
@@ -326,11 +385,13 @@ impl Kept {
         Ok(Some((attach, bundle)))
     }
 
-    pub(super) fn connected(&self, peer: mpsc::UnboundedSender<FromKeeper>) {
-        let mut state = self.state.lock();
-        state.peer = Some(peer);
-        if state.releasing {
-            state.tell(FromKeeper::Release);
+    /// The next message for the client. Cancel safe.
+    pub(super) async fn outgoing(&self) -> FromKeeper {
+        loop {
+            if let Some(message) = self.state.lock().next_message() {
+                return message;
+            }
+            self.post.notified().await;
         }
     }
 
@@ -339,7 +400,8 @@ impl Kept {
     pub(super) fn disconnected(&self) {
         {
             let mut state = self.state.lock();
-            state.peer = None;
+            state.connected = false;
+            state.outbox = Outbox::default();
             state.questions.clear();
         }
         self.phase.send_modify(|phase| {
@@ -350,6 +412,9 @@ impl Kept {
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
+        if phase == Phase::Ready {
+            self.state.lock().served = true;
+        }
         self.phase.send_replace(phase);
     }
 
@@ -361,8 +426,8 @@ impl Kept {
         self.state.lock().init = Some(blob);
     }
 
-    pub(super) fn answered(&self, id: u64, usage: Usage) {
-        if let Some(question) = self.state.lock().questions.remove(&id) {
+    pub(super) fn answered(&self, usage: Usage) {
+        for question in std::mem::take(&mut self.state.lock().questions) {
             // Whoever asked may have stopped waiting.
             let _ = question.send(usage);
         }
@@ -373,27 +438,37 @@ impl State {
     fn adopt(&mut self, attached: Option<Attach>, given: Bundle, epoch: u64) {
         let attached = attached.unwrap_or_default();
         self.bundle = given;
+        self.served |= attached.init.is_some();
         self.init = attached.init;
         self.arguments = attached.arguments;
         self.secret = attached.secret;
         self.epoch = self.epoch.max(epoch).max(attached.epoch);
     }
 
-    fn tell(&self, message: FromKeeper) {
-        if let Some(peer) = &self.peer {
-            // A client that just went gets it with its next attachment, or not at all.
-            let _ = peer.send(message);
+    fn next_message(&mut self) -> Option<FromKeeper> {
+        let outbox = &mut self.outbox;
+        if std::mem::take(&mut outbox.secret) {
+            let secret = Box::new(self.secret.clone());
+            return Some(FromKeeper::Secret { secret });
         }
+        if std::mem::take(&mut outbox.release) {
+            return Some(FromKeeper::Release);
+        }
+        if let Some(id) = outbox.question.take() {
+            return Some(FromKeeper::Stats { id });
+        }
+        std::mem::take(&mut outbox.end).then_some(FromKeeper::End)
     }
 
     fn ask(&mut self) -> Option<oneshot::Receiver<Usage>> {
-        self.peer.as_ref()?;
+        self.questions.retain(|asked| !asked.is_closed());
+        if !self.connected || self.questions.len() >= QUESTIONS {
+            return None;
+        }
         self.next_question += 1;
-        let id = self.next_question;
+        self.outbox.question = Some(self.next_question);
         let (question, answer) = oneshot::channel();
-        self.questions.retain(|_, asked| !asked.is_closed());
-        self.questions.insert(id, question);
-        self.tell(FromKeeper::Stats { id });
+        self.questions.push(question);
         Some(answer)
     }
 }
@@ -408,4 +483,63 @@ pub(super) fn is_fuse_device(fd: impl AsFd) -> bool {
             rustix::fs::minor(stat.st_rdev),
         ) == FUSE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use carafe_types::Secret;
+
+    use super::*;
+
+    fn secret(key: &str) -> VolumeSecret {
+        VolumeSecret {
+            secret_key: Secret::new(key),
+            ..VolumeSecret::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_gets_the_newest_of_each_kind_only() {
+        let kept = Kept::empty("v".into(), "/s".into(), "p".into());
+        {
+            let mut state = kept.state.lock();
+            state.connected = true;
+            state.bundle.device = Some(std::fs::File::open("/dev/null").unwrap().into());
+        }
+        for number in 0..1000 {
+            assert!(kept.rotate(&secret(&number.to_string())));
+        }
+        let short = Duration::from_millis(1);
+        assert_eq!(kept.usage(short).await, None);
+        let (one, other) = (kept.usage(LONG), kept.usage(LONG));
+        let answers = async {
+            let newest = FromKeeper::Secret {
+                secret: Box::new(secret("999")),
+            };
+            assert_eq!(kept.outgoing().await, newest);
+            assert_eq!(kept.outgoing().await, FromKeeper::Stats { id: 3 });
+            kept.answered(Usage::default());
+            assert!(timeout(short, kept.outgoing()).await.is_err());
+        };
+        let (one, other, ()) = tokio::join!(one, other, answers);
+        assert_eq!(
+            (one, other),
+            (Some(Usage::default()), Some(Usage::default()))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_release_that_was_given_up_does_not_stay() {
+        let kept = Kept::empty("v".into(), "/s".into(), "p".into());
+        kept.state.lock().connected = true;
+        kept.set_phase(Phase::Ready);
+        assert!(kept.release(Duration::ZERO).await.is_err());
+        kept.set_phase(Phase::Released);
+        kept.keep_on();
+        assert_eq!(kept.phase(), Phase::Ready);
+        let nothing = timeout(Duration::from_millis(1), kept.outgoing()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+    }
+
+    const LONG: Duration = Duration::from_secs(10);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use carafe_api::handover::{Bundle, FromKeeper, FromPod, HandoverError, Hello, Listener, Peer};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Kept, Phase, kept::is_fuse_device};
@@ -56,14 +56,12 @@ async fn converse(kept: &Kept, peer: &Peer) -> Result<(), HandoverError> {
             "something else than hello came first".into(),
         ));
     };
-    let (queue, mut outgoing) = mpsc::unbounded_channel();
     if !greet(kept, peer, *hello, fds).await? {
         return Ok(());
     }
-    kept.connected(queue);
     loop {
         tokio::select! {
-            Some(message) = outgoing.recv() => peer.send(&message, &[]).await?,
+            message = kept.outgoing() => peer.send(&message, &[]).await?,
             received = peer.receive() => {
                 let (message, fds) = received?;
                 take(kept, message, fds)?;
@@ -142,7 +140,7 @@ fn take(kept: &Kept, message: FromPod, mut fds: Vec<OwnedFd>) -> Result<(), Hand
             kept.set_phase(Phase::Failed { reason });
         }
         FromPod::Released => kept.set_phase(Phase::Released),
-        FromPod::Stats { id, usage } => kept.answered(id, usage),
+        FromPod::Stats { usage, .. } => kept.answered(usage),
         FromPod::Pong { .. } | FromPod::Unknown => {}
         FromPod::Hello(_) => return Err(HandoverError::Unexpected("a second hello".into())),
     }

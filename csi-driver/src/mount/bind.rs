@@ -48,11 +48,16 @@ fn unmount_all(target: &Path, flags: UnmountFlags) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory to mount on; one that is there is fine.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    match std::fs::create_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        done => done,
+/// Makes a directory to mount on, unless something is there; answers whether it did.
+/// What is there is not looked at: it may be a mount whose client hangs.
+pub fn make_directory(path: &Path) -> io::Result<bool> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

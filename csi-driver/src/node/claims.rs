@@ -1,6 +1,6 @@
 //! Which claim a volume belongs to, and events on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
@@ -9,6 +9,7 @@ use kube::{
     api::ListParams,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use tokio::time::timeout;
 
 use super::plan::Claim;
 
@@ -16,6 +17,9 @@ use super::plan::Claim;
 pub const CLAIM_NAMESPACE: &str = "carafe.io/namespace";
 /// Volume attribute that the controller sets: the claim's name.
 pub const CLAIM_NAME: &str = "carafe.io/persistentvolumeclaim";
+
+/// How long the API server may take: who cannot be told is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What Kubernetes knows about claims.
 #[async_trait]
@@ -101,10 +105,20 @@ impl Claims for KubeClaims {
                 name: name.clone(),
             });
         }
-        let found = self.volume(driver, volume).await;
-        let found = found
-            .inspect_err(|error| tracing::warn!(%error, volume, "the volume's claim is not known"))
-            .ok()??;
+        let found = match timeout(PATIENCE, self.volume(driver, volume)).await {
+            Ok(Ok(found)) => found?,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, volume, "the volume's claim is not known");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!(
+                    volume,
+                    "the volume's claim is not known: the API server does not answer"
+                );
+                return None;
+            }
+        };
         let claim = found.spec?.claim_ref?;
         Some(Claim {
             namespace: claim.namespace?,
@@ -113,6 +127,15 @@ impl Claims for KubeClaims {
     }
 
     async fn warn(&self, claim: &Claim, reason: &str, message: &str) {
+        let published = timeout(PATIENCE, self.publish(claim, reason, message)).await;
+        if !matches!(published, Ok(Ok(()))) {
+            tracing::warn!(?published, "an event could not be written");
+        }
+    }
+}
+
+impl KubeClaims {
+    async fn publish(&self, claim: &Claim, reason: &str, message: &str) -> Result<(), kube::Error> {
         let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), &claim.namespace);
         // Without the uid `kubectl describe` does not show the event.
         let uid = match api.get_metadata_opt(&claim.name).await {
@@ -134,8 +157,6 @@ impl Claims for KubeClaims {
             action: "Mount".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
-            tracing::warn!(%error, "an event could not be written");
-        }
+        self.recorder.publish(&event, &reference).await
     }
 }

@@ -10,7 +10,7 @@ use carafe_api::SecretError;
 use tonic::{Code, Status};
 
 use super::{plan::PlanError, pods::PodsError};
-use crate::{keeper::NotServed, mount::MountError};
+use crate::{keeper::NotServed, lock::Busy, mount::MountError};
 
 /// Why a volume is not staged.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum StageError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The capability is not one that this driver has.
     #[error("{0}")]
     Capability(&'static str),
@@ -85,8 +88,10 @@ impl From<StageError> for Status {
             | StageError::Secret(_)
             | StageError::Plan(_)
             | StageError::CacheDir { .. } => Code::InvalidArgument,
+            StageError::Busy(_) => Code::Aborted,
+            StageError::Pods(PodsError::Taken(_)) => Code::FailedPrecondition,
             // The pod may exist: kubelet asks again, which finds it.
-            StageError::Pods(_) => Code::Unavailable,
+            StageError::Pods(PodsError::Api { .. }) => Code::Unavailable,
             // All was taken back.
             StageError::NotServed { .. } | StageError::Trouble(_) => Code::FailedPrecondition,
             StageError::NotYet { .. } => Code::DeadlineExceeded,
@@ -102,8 +107,13 @@ pub enum UnstageError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The client has not written back all that it holds.
-    #[error("volume {volume} is not unmounted: the mount pod {pod} {reason}")]
+    #[error(
+        "volume {volume} is not unmounted: the mount pod {pod} {reason}; to give up what it holds, delete that pod"
+    )]
     NotReleased {
         /// The volume.
         volume: String,
@@ -118,6 +128,14 @@ pub enum UnstageError {
         /// The volume.
         volume: String,
         /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The mount table could not be read, or a directory not be found.
+    #[error("cannot look at volume {volume}'s mount: {source}")]
+    Look {
+        /// The volume.
+        volume: String,
+        /// What happened.
         source: io::Error,
     },
     /// The mount pod could not be deleted.
@@ -143,8 +161,9 @@ impl From<UnstageError> for Status {
     fn from(error: UnstageError) -> Self {
         let code = match &error {
             UnstageError::Missing(_) => Code::InvalidArgument,
+            UnstageError::Busy(_) => Code::Aborted,
             UnstageError::NotReleased { .. } => Code::DeadlineExceeded,
-            UnstageError::Unmount { .. } => Code::Internal,
+            UnstageError::Unmount { .. } | UnstageError::Look { .. } => Code::Internal,
             UnstageError::Pods(_) => Code::Unavailable,
         };
         Status::new(code, error.to_string())
@@ -157,6 +176,9 @@ pub enum PublishError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The volume is not staged, and this call has no Secret to stage it with.
     #[error(
         "volume {0} is not mounted at its staging path: give the volume a nodeStageSecretRef or a nodePublishSecretRef"
@@ -185,6 +207,7 @@ impl From<PublishError> for Status {
         let code = match error {
             PublishError::Stage(stage) => return stage.into(),
             PublishError::Missing(_) => Code::InvalidArgument,
+            PublishError::Busy(_) => Code::Aborted,
             PublishError::NotStaged(_) | PublishError::InUse(_) => Code::FailedPrecondition,
             PublishError::Target { .. } => Code::Internal,
         };
@@ -198,6 +221,9 @@ pub enum UnpublishError {
     /// A field that the specification demands is missing.
     #[error("{0} is missing in the request")]
     Missing(&'static str),
+    /// Another call about the volume is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The kernel refused.
     #[error("cannot unmount the target of volume {volume}: {source}")]
     Target {
@@ -212,6 +238,7 @@ impl From<UnpublishError> for Status {
     fn from(error: UnpublishError) -> Self {
         let code = match &error {
             UnpublishError::Missing(_) => Code::InvalidArgument,
+            UnpublishError::Busy(_) => Code::Aborted,
             UnpublishError::Target { .. } => Code::Internal,
         };
         Status::new(code, error.to_string())

@@ -4,6 +4,7 @@
 //! and **published** for each pod (bound to the pod's target). Kubelet counts the
 //! references. Calls about one volume come one after the other.
 
+mod caches;
 mod claims;
 mod directory;
 mod error;
@@ -13,7 +14,7 @@ mod publish;
 mod stage;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,12 +29,14 @@ pub use plan::{
     Claim, MOUNT_OPTIONS, MountPlan, NodeIdentity, PlanError, SOCKET_VOLUME, SUB_PATH,
     VolumeRequest, plan,
 };
-pub use pods::{KubePods, PodRef, Pods, PodsError};
+pub use pods::{Ensured, KubePods, PodRef, Pods, PodsError};
+use publish::{Outcome, Publication};
+use stage::KERNEL_PATIENCE;
 pub use stage::Stager;
 
 use crate::{
     capability,
-    lock::KeyedLock,
+    lock::{self, KeyedLock, Turn},
     proto::csi::{
         NodeGetCapabilitiesRequest, NodeGetCapabilitiesResponse, NodeGetInfoRequest,
         NodeGetInfoResponse, NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse,
@@ -49,6 +52,9 @@ use crate::{
 
 /// How long a mount's client may take to say how full the volume is.
 const STATS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a call waits for another one about its volume.
+const TURN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The node service.
 #[derive(Clone)]
@@ -66,80 +72,117 @@ impl NodeService {
         }
     }
 
+    /// Deletes mount pods that serve nothing. Volumes that a call is about have their
+    /// turn another time.
+    pub async fn sweep(&self) -> Result<(), PodsError> {
+        for (volume, pod) in self.stager.idle_pods().await? {
+            if let Ok(turn) = self.locks.turn(&volume, Duration::ZERO).await {
+                self.stager.sweep(&volume, &pod, &turn).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn stage(&self, request: NodeStageVolumeRequest) -> Result<(), StageError> {
+        let context = Stager::sorted(request.volume_context.clone());
+        let id = request.volume_id.clone();
+        let staged = self.stage_in_turn(request).await;
+        if let Err(error) = &staged {
+            self.warn(&id, &context, error).await;
+        }
+        staged
+    }
+
+    async fn stage_in_turn(&self, request: NodeStageVolumeRequest) -> Result<(), StageError> {
         let capability = checked(
             &request.volume_id,
             &request.staging_target_path,
             request.volume_capability,
         )?;
-        let _turn = self.locks.lock(&request.volume_id).await;
+        let turn = self.locks.turn(&request.volume_id, TURN_PATIENCE).await?;
         if request.secrets.is_empty() {
             // A volume made for JuiceFS has its Secret in nodePublishSecretRef: the
             // first publish stages it.
             return Ok(());
         }
-        self.stager
-            .stage(volume_request(
-                request.volume_id,
-                request.staging_target_path,
-                request.volume_context,
-                &capability,
-                &request.secrets,
-            )?)
-            .await
+        let request = volume_request(
+            request.volume_id,
+            request.staging_target_path,
+            request.volume_context,
+            &capability,
+            &request.secrets,
+        )?;
+        self.stager.stage(request, &turn).await
+    }
+
+    /// Kubelet tells the pod; the claim's owner may not see that.
+    async fn warn(
+        &self,
+        id: &str,
+        context: &BTreeMap<String, String>,
+        error: &(dyn std::error::Error + Sync),
+    ) {
+        if !id.is_empty() {
+            self.stager.warn(id, context, &error.to_string()).await;
+        }
     }
 
     async fn unstage(&self, request: NodeUnstageVolumeRequest) -> Result<(), UnstageError> {
         present(&request.volume_id, "volume_id").map_err(UnstageError::Missing)?;
         present(&request.staging_target_path, "staging_target_path")
             .map_err(UnstageError::Missing)?;
-        let _turn = self.locks.lock(&request.volume_id).await;
+        let turn = self.locks.turn(&request.volume_id, TURN_PATIENCE).await?;
+        let staging = Path::new(&request.staging_target_path);
         self.stager
-            .unstage(&request.volume_id, Path::new(&request.staging_target_path))
+            .unstage(&request.volume_id, staging, &turn)
             .await
     }
 
     async fn publish(&self, request: NodePublishVolumeRequest) -> Result<(), PublishError> {
+        let context = Stager::sorted(request.volume_context.clone());
+        let id = request.volume_id.clone();
+        let published = self.publish_in_turn(request).await;
+        if let Err(error) = &published {
+            self.warn(&id, &context, error).await;
+        }
+        published
+    }
+
+    async fn publish_in_turn(&self, request: NodePublishVolumeRequest) -> Result<(), PublishError> {
         present(&request.target_path, "target_path").map_err(PublishError::Missing)?;
         let capability = checked(
             &request.volume_id,
             &request.staging_target_path,
             request.volume_capability,
         )?;
-        let (id, staging) = (
-            request.volume_id,
-            PathBuf::from(&request.staging_target_path),
-        );
-        let failed = |source| PublishError::Target {
-            volume: id.clone(),
-            source,
+        let (id, secrets) = (request.volume_id, request.secrets);
+        let publication = Publication {
+            staging: PathBuf::from(&request.staging_target_path),
+            target: PathBuf::from(&request.target_path),
+            read_only: request.readonly || capability::is_read_only(&capability),
+            for_one_pod: capability::is_for_one_pod(&capability),
         };
-        let _turn = self.locks.lock(&id).await;
-        if publish::is_published(Path::new(&request.target_path)).map_err(failed)? {
-            self.rotate(&id, &request.secrets);
+        let turn = self.locks.turn(&id, TURN_PATIENCE).await?;
+        let seen = in_turn(&turn, &id, &publication, Publication::look).await?;
+        if seen.published && !seen.stale && (secrets.is_empty() || self.stager.is_connected(&id)) {
+            self.rotate(&id, &secrets);
             return Ok(());
         }
-        if !request.secrets.is_empty() {
-            self.stager
-                .stage(volume_request(
-                    id.clone(),
-                    request.staging_target_path,
-                    request.volume_context,
-                    &capability,
-                    &request.secrets,
-                )?)
-                .await?;
-        } else if !publish::is_staged(&staging).map_err(failed)? {
-            return Err(PublishError::NotStaged(id));
+        if !secrets.is_empty() {
+            let request = volume_request(
+                id.clone(),
+                request.staging_target_path,
+                request.volume_context,
+                &capability,
+                &secrets,
+            )?;
+            self.stager.stage(request, &turn).await?;
         }
-        let target = Path::new(&request.target_path);
-        if capability::is_for_one_pod(&capability)
-            && publish::is_published_elsewhere(&staging, target).map_err(failed)?
-        {
-            return Err(PublishError::InUse(id));
+        match in_turn(&turn, &id, &publication, Publication::publish).await? {
+            Outcome::Published => Ok(()),
+            Outcome::NotStaged => Err(PublishError::NotStaged(id)),
+            Outcome::InUse => Err(PublishError::InUse(id)),
         }
-        let read_only = request.readonly || capability::is_read_only(&capability);
-        publish::publish(&id, &staging, Path::new(&request.target_path), read_only)
     }
 
     /// Kubelet repeats the publish with what the Secret says by now.
@@ -158,8 +201,12 @@ impl NodeService {
     async fn unpublish(&self, request: NodeUnpublishVolumeRequest) -> Result<(), UnpublishError> {
         present(&request.volume_id, "volume_id").map_err(UnpublishError::Missing)?;
         present(&request.target_path, "target_path").map_err(UnpublishError::Missing)?;
-        let _turn = self.locks.lock(&request.volume_id).await;
-        publish::unpublish(&request.volume_id, Path::new(&request.target_path))
+        let volume = request.volume_id;
+        let turn = self.locks.turn(&volume, TURN_PATIENCE).await?;
+        let target = PathBuf::from(request.target_path);
+        turn.aside(KERNEL_PATIENCE, move || publish::unpublish(&target))
+            .await
+            .map_err(|source| UnpublishError::Target { volume, source })
     }
 
     /// Does not take the volume's turn: a long stage must not hide how the volume is.
@@ -169,7 +216,9 @@ impl NodeService {
     ) -> Result<NodeGetVolumeStatsResponse, StatsError> {
         present(&request.volume_id, "volume_id").map_err(StatsError::Missing)?;
         present(&request.volume_path, "volume_path").map_err(StatsError::Missing)?;
-        if !publish::is_published(Path::new(&request.volume_path)).map_err(StatsError::Table)? {
+        let path = PathBuf::from(&request.volume_path);
+        let looking = lock::aside(STATS_PATIENCE, move || publish::is_published(&path));
+        if !looking.await.map_err(StatsError::Table)? {
             return Err(StatsError::NotMounted(request.volume_id));
         }
         let kept = self.stager.keeper.get(&request.volume_id);
@@ -185,6 +234,22 @@ impl NodeService {
             )),
         })
     }
+}
+
+/// Runs a step of a publication, which may block, on a thread of its own.
+async fn in_turn<T: Send + 'static>(
+    turn: &Turn,
+    id: &str,
+    publication: &Publication,
+    step: fn(&Publication) -> std::io::Result<T>,
+) -> Result<T, PublishError> {
+    let publication = publication.clone();
+    turn.aside(KERNEL_PATIENCE, move || step(&publication))
+        .await
+        .map_err(|source| PublishError::Target {
+            volume: id.to_owned(),
+            source,
+        })
 }
 
 fn present(field: &str, name: &'static str) -> Result<(), &'static str> {

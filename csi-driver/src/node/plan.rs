@@ -18,6 +18,7 @@ use k8s_openapi::{
     },
 };
 
+use super::claims::CLAIM_NAME;
 use crate::config::MountPodArgs;
 
 /// The name of the pod's volume that the keeper's socket lies in.
@@ -160,10 +161,9 @@ fn joined(subdir: &str, sub_path: &str) -> Result<String, PlanError> {
 
 /// `carafe-<node>-<claim>-<hash>`: readable, and the same for the same volume and node.
 fn pod_name(request: &VolumeRequest, node: &NodeIdentity) -> String {
-    let claim = request
-        .claim
-        .as_ref()
-        .map_or(request.id.as_str(), |claim| claim.name.as_str());
+    // From the volume's own attributes: what only the API server knows of its claim may
+    // be known to one call and not to the next.
+    let claim = request.context.get(CLAIM_NAME).unwrap_or(&request.id);
     let hash = labels::short_hash(&format!("{}\0{}", node.name, request.id), 10);
     let parts = [
         labels::name_part(&node.name, 20),
@@ -380,7 +380,10 @@ mod tests {
     fn request() -> VolumeRequest {
         VolumeRequest {
             id: "pvc-5a6c7d8e".into(),
-            context: BTreeMap::from([(SUB_PATH.into(), "team/data".into())]),
+            context: BTreeMap::from([
+                (SUB_PATH.into(), "team/data".into()),
+                (CLAIM_NAME.into(), "data".into()),
+            ]),
             mount_flags: vec!["cache-size=2048".into()],
             staging: "/var/lib/kubelet/plugins/x/globalmount".into(),
             claim: Some(Claim {
@@ -409,6 +412,7 @@ mod tests {
         let request = VolumeRequest {
             id: "Some/Handle With Blanks/".repeat(6),
             claim: None,
+            context: BTreeMap::from([(SUB_PATH.into(), "team/data".into())]),
             mount_flags: vec!["ro".into(), "subdir=/shared".into()],
             ..request()
         };
@@ -448,6 +452,14 @@ mod tests {
             ..request()
         };
         assert_eq!(pod_name(&request(), &node()), pod_name(&other, &node()));
+        let unknown_claim = VolumeRequest {
+            claim: None,
+            ..request()
+        };
+        assert_eq!(
+            pod_name(&request(), &node()),
+            pod_name(&unknown_claim, &node())
+        );
         let elsewhere = NodeIdentity {
             name: "worker-2".into(),
             ..node()

@@ -1,14 +1,19 @@
 //! Mount pods in Kubernetes: the port ([`Pods`]) and its adapter ([`KubePods`]).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use carafe_api::labels;
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams, Preconditions},
     runtime::{wait::await_condition, watcher::watch_object},
 };
+
+/// How long the API server may take for one request.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,24 @@ pub struct PodRef {
     pub name: String,
     /// Its uid, which names its directory on the node.
     pub uid: String,
+}
+
+/// How a pod came to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ensured {
+    /// It was made by this call.
+    Made(PodRef),
+    /// It was there.
+    Found(PodRef),
+}
+
+impl Ensured {
+    /// The pod.
+    pub fn pod(self) -> PodRef {
+        match self {
+            Self::Made(pod) | Self::Found(pod) => pod,
+        }
+    }
 }
 
 /// What the API server answered instead of doing it.
@@ -37,12 +60,14 @@ pub enum PodsError {
     Taken(String),
 }
 
-/// The mount pods of this node.
+/// The mount pods of this node. Waits that end only with the cluster's state
+/// (`ensure`, `wait_gone`, `trouble`) are bounded by the caller; single requests by the
+/// adapter.
 #[async_trait]
 pub trait Pods: Send + Sync + 'static {
     /// Makes the pod, or finds the one that was made for the same volume. One that is
     /// going away or has ended is waited for and replaced.
-    async fn ensure(&self, pod: &Pod) -> Result<PodRef, PodsError>;
+    async fn ensure(&self, pod: &Pod) -> Result<Ensured, PodsError>;
     /// Deletes the pod, giving it `grace` seconds; one that is not there is fine.
     async fn delete(&self, pod: &PodRef, grace: u32) -> Result<(), PodsError>;
     /// Waits until the pod is gone.
@@ -70,29 +95,47 @@ impl KubePods {
             node: node.to_owned(),
         }
     }
+
+    async fn get(&self, name: &str) -> Result<Option<Pod>, PodsError> {
+        let found = within(self.api.get_opt(name)).await;
+        found.map_err(|error| failed("read", name, &error))
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, thiserror::Error)]
+enum Request {
+    #[error(transparent)]
+    Answered(#[from] kube::Error),
+    #[error("it did not answer within {} s", PATIENCE.as_secs())]
+    TimedOut,
+}
+
+async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Request> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Request::TimedOut),
+    }
 }
 
 #[async_trait]
 impl Pods for KubePods {
-    async fn ensure(&self, pod: &Pod) -> Result<PodRef, PodsError> {
+    async fn ensure(&self, pod: &Pod) -> Result<Ensured, PodsError> {
         let name = pod.metadata.name.clone().unwrap_or_default();
         loop {
-            match self.api.create(&PostParams::default(), pod).await {
-                Ok(made) => return Ok(reference(&made)),
-                Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            match within(self.api.create(&PostParams::default(), pod)).await {
+                Ok(made) => return Ok(Ensured::Made(reference(&made))),
+                Err(Request::Answered(kube::Error::Api(status))) if status.is_already_exists() => {}
                 Err(error) => return Err(failed("create", &name, &error)),
             }
-            let found = self
-                .api
-                .get_opt(&name)
-                .await
-                .map_err(|error| failed("read", &name, &error))?;
-            let Some(found) = found else { continue };
+            let Some(found) = self.get(&name).await? else {
+                continue;
+            };
             if volume_of(&found) != volume_of(pod) {
                 return Err(PodsError::Taken(name));
             }
             if !is_ending(&found) {
-                return Ok(reference(&found));
+                return Ok(Ensured::Found(reference(&found)));
             }
             let found = reference(&found);
             self.delete(&found, 0).await?;
@@ -109,10 +152,12 @@ impl Pods for KubePods {
             }),
             ..DeleteParams::default()
         };
-        match self.api.delete(&pod.name, &params).await {
+        match within(self.api.delete(&pod.name, &params)).await {
             Ok(_) => Ok(()),
             // A conflict: another pod has the name by now, so this one is gone.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+            Err(Request::Answered(kube::Error::Api(status)))
+                if status.is_not_found() || status.is_conflict() =>
+            {
                 Ok(())
             }
             Err(error) => Err(failed("delete", &pod.name, &error)),
@@ -128,11 +173,7 @@ impl Pods for KubePods {
     }
 
     async fn find(&self, name: &str) -> Result<Option<PodRef>, PodsError> {
-        let found = self
-            .api
-            .get_opt(name)
-            .await
-            .map_err(|error| failed("read", name, &error))?;
+        let found = self.get(name).await?;
         Ok(found.as_ref().map(reference))
     }
 
@@ -144,10 +185,8 @@ impl Pods for KubePods {
             labels::MOUNT_POD,
             labels::NODE
         );
-        let list = self
-            .api
-            .list(&ListParams::default().labels(&selector))
-            .await;
+        let params = ListParams::default().labels(&selector);
+        let list = within(self.api.list(&params)).await;
         let mut pods = list.map_err(|error| failed("list", "(all)", &error))?.items;
         pods.retain(|pod| {
             pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(&self.node)
@@ -204,6 +243,10 @@ fn container_trouble(status: &ContainerStatus) -> Option<String> {
     ];
     let state = status.state.as_ref()?;
     if let Some(waiting) = &state.waiting {
+        // How it ended last says more than that it is not started again at once.
+        if waiting.reason.as_deref() == Some("CrashLoopBackOff") {
+            return ended(status.last_state.as_ref()?);
+        }
         let reason = waiting
             .reason
             .as_deref()
@@ -213,6 +256,10 @@ fn container_trouble(status: &ContainerStatus) -> Option<String> {
             waiting.message.as_deref().unwrap_or("no further message")
         ));
     }
+    ended(state)
+}
+
+fn ended(state: &ContainerState) -> Option<String> {
     let ended = state
         .terminated
         .as_ref()
@@ -225,11 +272,16 @@ fn container_trouble(status: &ContainerStatus) -> Option<String> {
 }
 
 fn is_ending(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() || has_ended(pod)
+}
+
+/// Whether no container of it runs, now or later.
+pub(super) fn has_ended(pod: &Pod) -> bool {
     let phase = pod
         .status
         .as_ref()
         .and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"))
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// The volume that a mount pod serves.
@@ -280,6 +332,19 @@ mod tests {
                 "state":{"waiting":{"reason":"ContainerCreating"}}}]}"#,
         );
         assert_eq!(trouble_of(&creating), None);
+    }
+
+    #[test]
+    fn a_client_that_dies_again_and_again_is_trouble() {
+        let crashing = status(
+            r#"{"containerStatuses":[{"name":"mount","image":"x","imageID":"","ready":false,"restartCount":4,
+                "state":{"waiting":{"reason":"CrashLoopBackOff"}},
+                "lastState":{"terminated":{"exitCode":137,"reason":"OOMKilled"}}}]}"#,
+        );
+        assert_eq!(
+            trouble_of(&crashing).unwrap(),
+            "OOMKilled, exit code 137: see its log"
+        );
     }
 
     #[test]

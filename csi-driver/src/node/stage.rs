@@ -1,4 +1,9 @@
 //! Staging: from a request to a mount that a pod serves, and back to nothing.
+//!
+//! Each call may end at any await, because kubelet hangs up or the plugin is stopped.
+//! What it leaves then is found by the next call, by the plugin's next life, or by
+//! [`Stager::sweep`]: a mount without a keeper is dead and taken away, a pod that this
+//! call has not made is replaced.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +19,20 @@ use carafe_api::{
     labels,
 };
 use k8s_openapi::api::core::v1::Pod;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
+    caches,
     claims::Claims,
     directory,
     error::{StageError, UnstageError},
     plan::{MountPlan, NodeIdentity, SOCKET_VOLUME, VolumeRequest, plan},
-    pods::{PodRef, Pods, PodsError, reference, volume_of},
+    pods::{Ensured, PodRef, Pods, PodsError, has_ended, reference, volume_of},
 };
 use crate::{
     config::NodeArgs,
-    keeper::{Keeper, Kept, NotServed},
+    keeper::{Keeper, Kept, NotServed, Phase},
+    lock::Turn,
     mount::{self, FUSE_TYPE, MountTable},
 };
 
@@ -32,10 +40,12 @@ use crate::{
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take for the kernel's last pages after the unmount.
 const END_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the node's own disks may take.
+pub(super) const KERNEL_PATIENCE: Duration = Duration::from_secs(20);
 /// How many seconds a mount pod has to exit once its mount is gone.
 const POD_GRACE: u32 = 30;
 
-/// The volumes that this node has mounted. Its callers hold the volume's lock.
+/// The volumes that this node has mounted. Its callers have the volume's turn.
 pub struct Stager {
     pub(super) config: NodeArgs,
     pub(super) driver: String,
@@ -68,32 +78,27 @@ impl Stager {
     /// give back what they hold.
     pub async fn recover(&self) -> Result<usize, PodsError> {
         let pods = self.pods.list().await?;
-        let mut found = 0;
-        for pod in &pods {
-            match self.recover_pod(pod) {
-                Ok(true) => found += 1,
-                Ok(false) => {}
-                Err(reason) => tracing::warn!(
-                    pod = reference(pod).name,
-                    reason,
-                    "a mount pod cannot be reached"
-                ),
-            }
-        }
-        Ok(found)
+        caches::remove_retired(&self.config.cache_dirs);
+        Ok(pods.iter().filter(|pod| self.listen_for(pod)).count())
+    }
+
+    /// Whether the pod can give something back, and is listened for.
+    fn listen_for(&self, pod: &Pod) -> bool {
+        self.recover_pod(pod).unwrap_or_else(|reason| {
+            let pod = reference(pod).name;
+            tracing::warn!(pod, reason, "a mount pod cannot be reached");
+            false
+        })
     }
 
     fn recover_pod(&self, pod: &Pod) -> Result<bool, String> {
         let pod_ref = reference(pod);
-        let notes = pod.metadata.annotations.as_ref();
-        let staging = notes
-            .and_then(|notes| notes.get(labels::STAGING_PATH))
-            .map(PathBuf::from);
-        let (Some(volume), Some(staging)) = (volume_of(pod), staging) else {
+        let (Some(volume), Some(staging)) = (volume_of(pod), self.staging_of(pod)) else {
             return Ok(false);
         };
         let dir = self.socket_dir(&pod_ref);
-        if !dir.is_dir() {
+        // The directory of a pod that has ended stays until the pod is deleted.
+        if has_ended(pod) || !dir.is_dir() {
             return Ok(false);
         }
         let listener = Listener::bind(&dir, MOUNT_POD_USER).map_err(|error| error.to_string())?;
@@ -103,46 +108,90 @@ impl Stager {
         Ok(true)
     }
 
+    /// Where the pod's volume is staged, if it can be true: the path comes from the
+    /// cluster and is unmounted one day.
+    fn staging_of(&self, pod: &Pod) -> Option<PathBuf> {
+        let notes = pod.metadata.annotations.as_ref()?;
+        let staging = PathBuf::from(notes.get(labels::STAGING_PATH)?);
+        let kubelet_dir = self.config.kubelet_dir.canonicalize().ok()?;
+        let is_ours = staging.starts_with(&kubelet_dir) && !staging.iter().any(|part| part == "..");
+        is_ours.then_some(staging)
+    }
+
     /// Mounts the volume at its staging path unless it is, passes on a changed
     /// secret, and waits until it is served.
-    pub async fn stage(&self, mut request: VolumeRequest) -> Result<(), StageError> {
-        request.staging =
-            mount::absolute(&request.staging).map_err(io_error("find the staging path"))?;
+    pub async fn stage(&self, mut request: VolumeRequest, turn: &Turn) -> Result<(), StageError> {
+        let deadline = Instant::now() + self.config.stage_timeout;
+        let staging = request.staging;
+        request.staging = turn
+            .aside(KERNEL_PATIENCE, move || mount::absolute(&staging))
+            .await
+            .map_err(io_error("find the staging path"))?;
         request.claim = self
             .claims
             .claim_of(&self.driver, &request.id, &request.context)
             .await;
-        let claim = request.claim.clone();
-        let staged = match self.live(&request.id, &request.staging).await? {
-            Some(kept) => self.stage_again(&kept, &request).await,
-            None => self.stage_anew(request).await,
-        };
-        if let (Err(error), Some(claim)) = (&staged, &claim) {
-            self.claims
-                .warn(claim, "MountFailed", &error.to_string())
-                .await;
+        match self.live(&request.id, &request.staging, turn).await? {
+            Some(kept) => self.stage_again(&kept, &request, deadline).await,
+            None => self.stage_anew(request, turn, deadline).await,
         }
-        staged
+    }
+
+    /// Tells the claim's owner why a pod does not get its volume.
+    pub(super) async fn warn(&self, id: &str, context: &BTreeMap<String, String>, reason: &str) {
+        if let Some(claim) = self.claims.claim_of(&self.driver, id, context).await {
+            self.claims.warn(&claim, "MountFailed", reason).await;
+        }
+    }
+
+    /// Whether a client is connected to the volume's mount. Nothing is said about one
+    /// that hangs.
+    pub(super) fn is_connected(&self, volume: &str) -> bool {
+        self.keeper
+            .get(volume)
+            .is_some_and(|kept| kept.is_held() && kept.is_connected())
     }
 
     /// The volume's kept mount if it is whole. What is left of one that is not, is
     /// cleared away.
-    async fn live(&self, volume: &str, staging: &Path) -> Result<Option<Arc<Kept>>, StageError> {
-        if let Some(kept) = self.keeper.get(volume) {
-            let held = kept.wait_held(RECONNECT_PATIENCE).await;
-            if held && is_mounted(staging)? {
+    async fn live(
+        &self,
+        volume: &str,
+        staging: &Path,
+        turn: &Turn,
+    ) -> Result<Option<Arc<Kept>>, StageError> {
+        let table = io_error("read the mount table");
+        let mounted = is_mounted(staging, turn).await.map_err(table)?;
+        if let Some(kept) = self.known(volume, mounted).await? {
+            if kept.wait_held(RECONNECT_PATIENCE).await && mounted {
                 return Ok(Some(kept));
             }
             tracing::warn!(
                 volume,
                 "the mount's connection was lost: it is mounted anew"
             );
-            self.discard(&kept).await;
+            self.discard(&kept, turn).await?;
         }
-        if is_mounted(staging)? {
-            mount::unmount_lazily(staging).map_err(io_error("remove a dead mount"))?;
-        }
+        unmount_lazily(staging, turn)
+            .await
+            .map_err(io_error("remove a dead mount"))?;
         Ok(None)
+    }
+
+    /// The volume's kept mount; if there is none and yet something is mounted, the one
+    /// that a pod may still give back.
+    async fn known(&self, volume: &str, mounted: bool) -> Result<Option<Arc<Kept>>, PodsError> {
+        let kept = self.keeper.get(volume);
+        if kept.is_some() || !mounted {
+            return Ok(kept);
+        }
+        let pods = self.pods.list().await?;
+        let mut ours = pods.iter().filter(|pod| volume_of(pod) == Some(volume));
+        Ok(if ours.any(|pod| self.listen_for(pod)) {
+            self.keeper.get(volume)
+        } else {
+            None
+        })
     }
 
     /// The mount is there: makes sure of its pod, and waits until it serves.
@@ -150,111 +199,151 @@ impl Stager {
         &self,
         kept: &Arc<Kept>,
         request: &VolumeRequest,
+        deadline: Instant,
     ) -> Result<(), StageError> {
         kept.rotate(&request.secret);
-        let plan = plan(request, &self.node, &self.config.mount_pod)?;
-        let pod = self.pods.ensure(&plan.pod).await?;
-        if kept.served_pod().as_ref() == Some(&pod.uid) {
-            return self.await_served(kept, &pod).await;
+        kept.keep_on();
+        let mut plan = plan(request, &self.node, &self.config.mount_pod)?;
+        plan.pod.metadata.name = Some(kept.pod().to_owned());
+        if matches!(kept.phase(), Phase::Failed { .. })
+            && let Some(failed) = self.pods.find(kept.pod()).await?
+        {
+            // What it was given may have changed; what it held, the keeper has.
+            self.replace(&failed, kept.volume(), deadline).await?;
         }
-        self.introduce(kept, &pod).await
+        let pod = self
+            .ensured(&plan.pod, kept.volume(), deadline)
+            .await?
+            .pod();
+        if kept.served_pod().as_ref() == Some(&pod.uid) {
+            return self.await_served(kept, &pod, deadline).await;
+        }
+        self.introduce(kept, &pod, deadline).await
     }
 
-    async fn stage_anew(&self, request: VolumeRequest) -> Result<(), StageError> {
+    async fn stage_anew(
+        &self,
+        request: VolumeRequest,
+        turn: &Turn,
+        deadline: Instant,
+    ) -> Result<(), StageError> {
         let mut plan = plan(&request, &self.node, &self.config.mount_pod)?;
         let caches = self.cache_paths(&mut plan)?;
-        let pod = self.pods.ensure(&plan.pod).await?;
-        let kept = match self.mount_and_keep(&request, plan, &caches, &pod) {
+        let pod = self.fresh_pod(&plan, deadline).await?;
+        let kept = match self.mount(plan, caches, &pod, turn).await {
             Ok(kept) => kept,
             Err(error) => {
-                let _ = mount::unmount_lazily(&request.staging);
+                let _ = unmount_lazily(&request.staging, turn).await;
                 self.delete_pod(&pod, 0).await;
+                self.remove_caches(&pod.name, turn).await;
                 return Err(error);
             }
         };
-        let served = self.introduce(&kept, &pod).await;
+        self.keeper.insert(kept.clone());
+        let served = self.introduce(&kept, &pod, deadline).await;
         if let Err(error) = &served
             && !matches!(error, StageError::NotYet { .. })
+            && let Err(error) = self.discard(&kept, turn).await
         {
-            self.discard(&kept).await;
+            tracing::warn!(%error, "a mount pod is left for the sweep");
         }
         served
     }
 
-    /// Mounts, and hands the descriptors to the keeper.
-    fn mount_and_keep(
+    /// A pod that was made just now. One that is there already may still hold a
+    /// connection of a mount that is gone, and would serve that.
+    async fn fresh_pod(&self, plan: &MountPlan, deadline: Instant) -> Result<PodRef, StageError> {
+        let volume = &plan.arguments.volume;
+        loop {
+            match self.ensured(&plan.pod, volume, deadline).await? {
+                Ensured::Made(pod) => return Ok(pod),
+                Ensured::Found(pod) => self.replace(&pod, volume, deadline).await?,
+            }
+        }
+    }
+
+    async fn ensured(
         &self,
-        request: &VolumeRequest,
-        plan: MountPlan,
-        caches: &[PathBuf],
+        pod: &Pod,
+        volume: &str,
+        deadline: Instant,
+    ) -> Result<Ensured, StageError> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        match timeout_at(deadline, self.pods.ensure(pod)).await {
+            Ok(ensured) => Ok(ensured?),
+            Err(_) => Err(still_going(volume, name)),
+        }
+    }
+
+    /// Deletes a pod whose successor shall have its name.
+    async fn replace(
+        &self,
         pod: &PodRef,
+        volume: &str,
+        deadline: Instant,
+    ) -> Result<(), StageError> {
+        self.pods.delete(pod, 0).await?;
+        match timeout_at(deadline, self.pods.wait_gone(pod)).await {
+            Ok(gone) => Ok(gone?),
+            Err(_) => Err(still_going(volume, &pod.name)),
+        }
+    }
+
+    /// Mounts, and answers what is to be kept.
+    async fn mount(
+        &self,
+        plan: MountPlan,
+        caches: Vec<PathBuf>,
+        pod: &PodRef,
+        turn: &Turn,
     ) -> Result<Arc<Kept>, StageError> {
-        mount::make_directory(&request.staging).map_err(io_error("make the staging path"))?;
-        let device = mount::open_device()?;
-        let source = format!("carafe:{}", plan.arguments.file_system);
-        mount::mount_fuse(
-            device.as_fd(),
-            &source,
-            &request.staging,
-            plan.arguments.read_only,
-        )?;
         let threads = match plan.arguments.options.io_threads {
             0 => self.config.mount_pod.io_threads,
             threads => threads,
         };
-        let clones = (1..threads.min(32))
-            .map(|_| mount::clone_device(device.as_fd()))
-            .collect::<Result<_, _>>()?;
-        let caches = caches
-            .iter()
-            .map(|path| mount::cache_directory(path, MOUNT_POD_USER))
-            .collect::<Result<_, _>>()?;
-        let bundle = Bundle {
-            device: Some(device),
-            clones,
-            region: None,
-            caches,
-        };
-        let kept = Kept::new(
-            request.staging.clone(),
-            pod.name.clone(),
-            plan.arguments,
-            plan.secret,
-            bundle,
-        );
-        self.keeper.insert(kept.clone());
-        Ok(kept)
+        let pod = pod.name.clone();
+        let mounting = move || Ok(mount_and_keep(plan, &caches, pod, threads));
+        let mounted = turn.aside(KERNEL_PATIENCE, mounting).await;
+        mounted.map_err(io_error("mount the volume"))?
     }
 
     /// Opens the keeper's socket in the pod and waits until the pod serves.
-    async fn introduce(&self, kept: &Arc<Kept>, pod: &PodRef) -> Result<(), StageError> {
+    async fn introduce(
+        &self,
+        kept: &Arc<Kept>,
+        pod: &PodRef,
+        deadline: Instant,
+    ) -> Result<(), StageError> {
         let dir = self.socket_dir(pod);
-        let made = async {
-            directory::wait_for(&dir)
-                .await
-                .map_err(|error| StageError::Socket(error.to_string()))
-        };
         let not_yet = || StageError::NotYet {
             volume: kept.volume().to_owned(),
             pod: pod.name.clone(),
             progress: "has no directory on the node yet: kubelet has not admitted it".into(),
         };
         tokio::select! {
-            made = made => made?,
+            made = directory::wait_for(&dir) => {
+                made.map_err(|error| StageError::Socket(error.to_string()))?;
+            }
             trouble = self.pods.trouble(pod) => return Err(StageError::Trouble(trouble)),
-            () = tokio::time::sleep(self.config.stage_timeout) => return Err(not_yet()),
+            () = tokio::time::sleep_until(deadline) => return Err(not_yet()),
         }
         let listener = Listener::bind(&dir, MOUNT_POD_USER)
             .map_err(|error| StageError::Socket(error.to_string()))?;
         kept.serve(listener, pod.uid.clone());
-        self.await_served(kept, pod).await
+        self.await_served(kept, pod, deadline).await
     }
 
-    async fn await_served(&self, kept: &Kept, pod: &PodRef) -> Result<(), StageError> {
+    async fn await_served(
+        &self,
+        kept: &Kept,
+        pod: &PodRef,
+        deadline: Instant,
+    ) -> Result<(), StageError> {
+        let patience = deadline.saturating_duration_since(Instant::now());
         let ready = tokio::select! {
             // What the client says tells more than what kubelet sees of it.
             biased;
-            ready = kept.wait_ready(self.config.stage_timeout) => ready,
+            ready = kept.wait_ready(patience) => ready,
             trouble = self.pods.trouble(pod) => return Err(StageError::Trouble(trouble)),
         };
         ready.map_err(|error| match error {
@@ -274,33 +363,11 @@ impl Stager {
         directory::empty_dir(&self.config.kubelet_dir, &pod.uid, SOCKET_VOLUME)
     }
 
-    /// Where this volume caches on this node: a directory of its own below each that
-    /// the options name. Puts the paths that the client sees into its arguments.
+    /// Where this volume caches on this node. Puts the paths that the client sees into
+    /// its arguments.
     fn cache_paths(&self, plan: &mut MountPlan) -> Result<Vec<PathBuf>, StageError> {
         let cache = &mut plan.arguments.options.cache;
-        if cache.memory_only() {
-            return Ok(Vec::new());
-        }
-        let wanted: Vec<PathBuf> = match cache.dirs.as_slice() {
-            [] => self.config.cache_dirs.iter().take(1).cloned().collect(),
-            dirs => dirs.iter().map(PathBuf::from).collect(),
-        };
-        if let Some(other) = wanted
-            .iter()
-            .find(|dir| !self.config.cache_dirs.contains(dir))
-        {
-            let allowed = self
-                .config
-                .cache_dirs
-                .iter()
-                .map(|dir| dir.display().to_string())
-                .collect::<Vec<_>>();
-            return Err(StageError::CacheDir {
-                wanted: other.display().to_string(),
-                allowed: allowed.join(", "),
-            });
-        }
-        let paths: Vec<PathBuf> = wanted.iter().map(|dir| dir.join(&plan.name)).collect();
+        let paths = caches::paths(cache, &self.config.cache_dirs, &plan.name)?;
         cache.dirs = paths
             .iter()
             .map(|path| path.to_string_lossy().into_owned())
@@ -309,108 +376,160 @@ impl Stager {
     }
 
     /// Takes back a mount that was never served, or cannot be any more: what it holds
-    /// is lost.
-    async fn discard(&self, kept: &Kept) {
-        if let Err(error) = mount::unmount_lazily(kept.staging()) {
+    /// is lost. An error means that its pod may be left.
+    async fn discard(&self, kept: &Kept, turn: &Turn) -> Result<(), PodsError> {
+        if let Err(error) = unmount_lazily(kept.staging(), turn).await {
             tracing::warn!(%error, volume = kept.volume(), "cannot unmount");
         }
         self.keeper.remove(kept.volume());
-        match self.pods.find(kept.pod()).await {
-            Ok(Some(pod)) => self.delete_pod(&pod, 0).await,
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a mount pod is left"),
+        if let Some(pod) = self.pods.find(kept.pod()).await? {
+            self.pods.delete(&pod, 0).await?;
         }
-        self.remove_caches(kept.pod());
+        self.remove_caches(kept.pod(), turn).await;
+        Ok(())
     }
 
     async fn delete_pod(&self, pod: &PodRef, grace: u32) {
         if let Err(error) = self.pods.delete(pod, grace).await {
-            tracing::warn!(%error, "a mount pod is left");
+            tracing::warn!(%error, "a mount pod is left for the sweep");
         }
     }
 
     /// Commits what the volume's client holds, unmounts, and takes the mount pod away.
-    pub async fn unstage(&self, volume: &str, staging: &Path) -> Result<(), UnstageError> {
+    pub async fn unstage(
+        &self,
+        volume: &str,
+        staging: &Path,
+        turn: &Turn,
+    ) -> Result<(), UnstageError> {
         let unmount_failed = |source| UnstageError::Unmount {
             volume: volume.to_owned(),
             source,
         };
-        let staging = mount::absolute(staging).map_err(unmount_failed)?;
-        if let Some(kept) = self.keeper.get(volume) {
-            self.release(&kept).await?;
-            let pod = self.pods.find(kept.pod()).await?;
-            unmount_in_thread(&staging).await.map_err(unmount_failed)?;
-            if let Some(pod) = &pod {
-                self.pods.delete(pod, POD_GRACE).await?;
+        let look_failed = |source| UnstageError::Look {
+            volume: volume.to_owned(),
+            source,
+        };
+        let path = staging.to_owned();
+        let staging = turn
+            .aside(KERNEL_PATIENCE, move || mount::absolute(&path))
+            .await;
+        let staging = staging.map_err(look_failed)?;
+        let mounted = is_mounted(&staging, turn).await.map_err(look_failed)?;
+        match self.known(volume, mounted).await? {
+            None => self.clear_pods(volume, turn).await?,
+            Some(kept) if mounted && self.may_hold_data(&kept).await? => {
+                self.release(&kept).await?;
+                unmount(&staging, turn).await.map_err(unmount_failed)?;
+                self.end(&kept, turn).await?;
             }
-            if !kept.end(END_PATIENCE).await {
-                tracing::warn!(volume, "the mount pod did not end in time");
-            }
-            self.keeper.remove(volume);
-            self.remove_caches(kept.pod());
-            if let Some(pod) = &pod {
-                let _ = tokio::time::timeout(END_PATIENCE, self.pods.wait_gone(pod)).await;
-            }
-        } else {
-            self.clear_pods(volume).await?;
+            Some(kept) if mounted => self.discard(&kept, turn).await?,
+            // An earlier call came this far.
+            Some(kept) => self.end(&kept, turn).await?,
         }
         // Nobody serves what is still there: another life's, or a copy.
-        mount::unmount_lazily(&staging).map_err(unmount_failed)
+        unmount_lazily(&staging, turn).await.map_err(unmount_failed)
     }
 
-    /// Deletes mount pods of a volume that is not kept.
-    async fn clear_pods(&self, volume: &str) -> Result<(), UnstageError> {
-        for pod in self
-            .pods
-            .list()
-            .await?
-            .iter()
-            .filter(|pod| volume_of(pod) == Some(volume))
-        {
-            let pod = reference(pod);
-            self.pods.delete(&pod, 0).await?;
-            self.remove_caches(&pod.name);
-        }
-        Ok(())
-    }
-
-    async fn release(&self, kept: &Kept) -> Result<(), UnstageError> {
+    /// Whether the mount's client may have what is not written back, and is there to
+    /// do so.
+    async fn may_hold_data(&self, kept: &Kept) -> Result<bool, PodsError> {
+        let volume = kept.volume();
         if !kept.wait_held(RECONNECT_PATIENCE).await {
             tracing::warn!(
-                volume = kept.volume(),
+                volume,
                 "the mount's connection was lost before its last write-back"
             );
-            return Ok(());
+            return Ok(false);
+        }
+        if !kept.was_served() {
+            return Ok(false);
         }
         if self.pods.find(kept.pod()).await?.is_none() && !kept.is_connected() {
             tracing::warn!(
-                volume = kept.volume(),
+                volume,
                 "the mount pod was deleted before its last write-back"
             );
-            return Ok(());
+            return Ok(false);
         }
+        Ok(true)
+    }
+
+    async fn release(&self, kept: &Kept) -> Result<(), UnstageError> {
         let released = kept.release(self.config.release_timeout).await;
         released.map_err(|error| UnstageError::not_released(kept.volume(), kept.pod(), &error))
     }
 
-    fn remove_caches(&self, pod: &str) {
-        if self.config.keep_cache || pod.is_empty() {
-            return;
+    /// The volume is unmounted: its client commits what came last, and its pod ends.
+    async fn end(&self, kept: &Kept, turn: &Turn) -> Result<(), PodsError> {
+        let pod = self.pods.find(kept.pod()).await?;
+        if let Some(pod) = &pod {
+            self.pods.delete(pod, POD_GRACE).await?;
         }
-        let paths: Vec<PathBuf> = self
-            .config
-            .cache_dirs
-            .iter()
-            .map(|dir| dir.join(pod))
-            .collect();
-        // A cache can be large: nobody waits for it.
-        tokio::task::spawn_blocking(move || {
-            for path in paths.iter().filter(|path| path.is_dir()) {
-                if let Err(error) = std::fs::remove_dir_all(path) {
-                    tracing::warn!(%error, path = %path.display(), "a cache directory is left");
-                }
-            }
-        });
+        if !kept.end(END_PATIENCE).await {
+            let volume = kept.volume();
+            tracing::warn!(volume, "the mount pod did not end in time");
+        }
+        self.keeper.remove(kept.volume());
+        self.remove_caches(kept.pod(), turn).await;
+        if let Some(pod) = &pod {
+            let _ = tokio::time::timeout(END_PATIENCE, self.pods.wait_gone(pod)).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes mount pods of a volume that is not kept.
+    async fn clear_pods(&self, volume: &str, turn: &Turn) -> Result<(), PodsError> {
+        let pods = self.pods.list().await?;
+        for pod in pods.iter().filter(|pod| volume_of(pod) == Some(volume)) {
+            let pod = reference(pod);
+            self.pods.delete(&pod, 0).await?;
+            self.remove_caches(&pod.name, turn).await;
+        }
+        Ok(())
+    }
+
+    /// The mount pods that may serve nothing, with their volumes.
+    pub(super) async fn idle_pods(&self) -> Result<Vec<(String, Pod)>, PodsError> {
+        let pods = self.pods.list().await?.into_iter();
+        Ok(pods
+            .filter_map(|pod| Some((volume_of(&pod)?.to_owned(), pod)))
+            .filter(|(volume, _)| !self.keeper.get(volume).is_some_and(|kept| kept.is_held()))
+            .collect())
+    }
+
+    /// Deletes a mount pod that serves nothing: nothing is mounted at its staging path,
+    /// and nobody has given it a connection. A failed stage could not delete it, or
+    /// kubelet has forgotten its volume, as after a restart of the node.
+    pub(super) async fn sweep(
+        &self,
+        volume: &str,
+        pod: &Pod,
+        turn: &Turn,
+    ) -> Result<(), PodsError> {
+        let Some(staging) = self.staging_of(pod) else {
+            return Ok(());
+        };
+        let held = self.keeper.get(volume).is_some_and(|kept| kept.is_held());
+        if held || is_mounted(&staging, turn).await.unwrap_or(true) {
+            return Ok(());
+        }
+        let pod = reference(pod);
+        tracing::info!(
+            volume,
+            pod = pod.name,
+            "a mount pod serves nothing: deleting it"
+        );
+        self.keeper.remove(volume);
+        self.pods.delete(&pod, 0).await?;
+        self.remove_caches(&pod.name, turn).await;
+        Ok(())
+    }
+
+    async fn remove_caches(&self, pod: &str, turn: &Turn) {
+        if !self.config.keep_cache && !pod.is_empty() {
+            caches::retire(&self.config.cache_dirs, pod, turn).await;
+        }
     }
 
     /// Passes a changed secret to the volume's client, if it is mounted.
@@ -430,29 +549,82 @@ impl Stager {
     }
 }
 
-/// umount(2) waits while the kernel writes back: in a thread of its own, and out of
-/// sight if the client does not take the pages in time.
-async fn unmount_in_thread(staging: &Path) -> std::io::Result<()> {
+/// Mounts, and answers what is to be kept. What can fail or hang comes before the
+/// mount, which is taken back if something still fails.
+fn mount_and_keep(
+    plan: MountPlan,
+    caches: &[PathBuf],
+    pod: String,
+    threads: u32,
+) -> Result<Arc<Kept>, StageError> {
+    let staging = PathBuf::from(&plan.arguments.mount_point);
+    mount::make_directory(&staging).map_err(io_error("make the staging path"))?;
+    let caches = caches
+        .iter()
+        .map(|path| mount::cache_directory(path, MOUNT_POD_USER))
+        .collect::<Result<_, _>>()?;
+    let device = mount::open_device()?;
+    let source = format!("carafe:{}", plan.arguments.file_system);
+    mount::mount_fuse(device.as_fd(), &source, &staging, plan.arguments.read_only)?;
+    let clones = (1..threads.min(32))
+        .map(|_| mount::clone_device(device.as_fd()))
+        .collect::<Result<_, _>>()?;
+    let bundle = Bundle {
+        device: Some(device),
+        clones,
+        region: None,
+        caches,
+    };
+    Ok(Kept::new(staging, pod, plan.arguments, plan.secret, bundle))
+}
+
+/// umount(2) waits while the kernel writes back: out of sight if the client does not
+/// take the pages in time.
+async fn unmount(staging: &Path, turn: &Turn) -> std::io::Result<()> {
     let path = staging.to_owned();
-    let unmounting = tokio::task::spawn_blocking(move || mount::unmount(&path));
-    match tokio::time::timeout(END_PATIENCE, unmounting).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        // Somebody has a file open who is no longer a pod of this volume.
-        Ok(Ok(Err(error))) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-            mount::unmount_lazily(staging)
+    match turn
+        .aside(END_PATIENCE, move || mount::unmount(&path))
+        .await
+    {
+        Ok(()) => Ok(()),
+        // Somebody has a file open who is no longer a pod of this volume, or the client
+        // is slow.
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::ResourceBusy | std::io::ErrorKind::TimedOut
+            ) =>
+        {
+            unmount_lazily(staging, turn).await
         }
-        Ok(Ok(Err(error))) => Err(error),
-        Ok(Err(_)) | Err(_) => mount::unmount_lazily(staging),
+        Err(error) => Err(error),
     }
+}
+
+async fn unmount_lazily(staging: &Path, turn: &Turn) -> std::io::Result<()> {
+    let path = staging.to_owned();
+    turn.aside(KERNEL_PATIENCE, move || mount::unmount_lazily(&path))
+        .await
 }
 
 fn io_error(step: &'static str) -> impl FnOnce(std::io::Error) -> StageError {
     move |source| StageError::Io { step, source }
 }
 
-fn is_mounted(staging: &Path) -> Result<bool, StageError> {
-    let table = MountTable::read().map_err(io_error("read the mount table"))?;
-    Ok(table
-        .at(staging)
-        .is_some_and(|entry| entry.fs_type == FUSE_TYPE))
+fn still_going(volume: &str, pod: &str) -> StageError {
+    StageError::NotYet {
+        volume: volume.to_owned(),
+        pod: pod.to_owned(),
+        progress: "cannot be made yet: one of its name is still going".into(),
+    }
+}
+
+async fn is_mounted(staging: &Path, turn: &Turn) -> std::io::Result<bool> {
+    let staging = staging.to_owned();
+    let look = move || {
+        let table = MountTable::read()?;
+        let entry = table.at(&staging);
+        Ok(entry.is_some_and(|entry| entry.fs_type == FUSE_TYPE))
+    };
+    turn.aside(KERNEL_PATIENCE, look).await
 }

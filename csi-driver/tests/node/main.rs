@@ -7,6 +7,7 @@
 )]
 
 mod fuse;
+mod lives;
 mod pods;
 mod sanity;
 
@@ -96,11 +97,16 @@ impl World {
 
     /// The plugin dies, and another life of it starts.
     async fn restart(&mut self) {
+        assert_eq!(self.reborn().await, 1);
+    }
+
+    /// As a restart; answers how many pods it waits for.
+    async fn reborn(&mut self) -> usize {
         let stager = Arc::new(stager(self.root.path(), &self.pods, &self.claims));
         // The old life's descriptors and sockets go first, as a process's do.
         self.service = NodeService::new(stager.clone());
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(stager.recover().await.unwrap(), 1);
+        stager.recover().await.unwrap()
     }
 
     async fn stage(&self, secrets: HashMap<String, String>, flags: &[&str]) -> Result<(), Status> {
@@ -179,6 +185,15 @@ impl World {
         }
     }
 
+    /// The cache directories that a volume uses: those on their way out do not count.
+    fn caches(&self) -> Vec<String> {
+        let entries = self.path("cache").read_dir().into_iter().flatten();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".retired"))
+            .collect()
+    }
+
     fn assert_nothing_left(&self) {
         let root = self.path("");
         let left: Vec<_> = MountTable::read()
@@ -189,6 +204,7 @@ impl World {
             .collect();
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(self.pods.running(), Vec::<String>::new());
+        assert_eq!(self.caches(), Vec::<String>::new());
     }
 }
 
@@ -298,7 +314,7 @@ async fn a_volume_is_mounted_used_and_gone_again() {
         pod.cache_is_closed_in(),
         "`..` of the cache directory stays there"
     );
-    assert!(world.path("cache").read_dir().unwrap().count() == 1);
+    assert_eq!(world.caches().len(), 1);
 
     world.unpublish("a").await;
     world.unpublish("a").await;

@@ -18,8 +18,8 @@ use carafe_api::{
         Attach, Attached, Bundle, Client, FromKeeper, FromPod, HandoverError, Hello, Usage,
     },
 };
-use carafe_csi_driver::node::{PodRef, Pods, PodsError};
-use k8s_openapi::api::core::v1::Pod;
+use carafe_csi_driver::node::{Ensured, PodRef, Pods, PodsError};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
 
 use crate::fuse;
@@ -42,6 +42,8 @@ pub(crate) struct PodState {
     pub(crate) init: Mutex<Option<Vec<u8>>>,
     pub(crate) had_region: Mutex<bool>,
     pub(crate) clones: Mutex<usize>,
+    /// The client shall say so at its next occasion.
+    pub(crate) fails: AtomicBool,
     cache: Mutex<Option<OwnedFd>>,
     client: Mutex<Option<(Arc<AtomicBool>, JoinHandle<()>)>>,
 }
@@ -124,6 +126,17 @@ impl FakePods {
         }
     }
 
+    /// The node has evicted the volume's pod: its client is dead, its directory stays.
+    pub(crate) fn evict(&self, volume: &str) {
+        self.state(volume).kill_client();
+        for pod in self.pods.lock().values_mut() {
+            pod.pod.status = Some(PodStatus {
+                phase: Some("Failed".into()),
+                ..PodStatus::default()
+            });
+        }
+    }
+
     fn dir(&self, uid: &str) -> PathBuf {
         self.kubelet_dir
             .join("pods")
@@ -159,10 +172,13 @@ impl FakePods {
 
 #[tonic::async_trait]
 impl Pods for FakePods {
-    async fn ensure(&self, pod: &Pod) -> Result<PodRef, PodsError> {
+    async fn ensure(&self, pod: &Pod) -> Result<Ensured, PodsError> {
         let name = pod.metadata.name.clone().unwrap();
+        self.pods.lock().retain(|_, pod| {
+            pod.pod.status.is_none() || pod.pod.metadata.name != Some(name.clone())
+        });
         if let Some(found) = self.find(&name).await? {
-            return Ok(found);
+            return Ok(Ensured::Found(found));
         }
         *self.made.lock() += 1;
         let mut pod = pod.clone();
@@ -182,7 +198,7 @@ impl Pods for FakePods {
             std::fs::create_dir_all(dir).unwrap();
         });
         self.start(&uid, &state);
-        Ok(PodRef { name, uid })
+        Ok(Ensured::Made(PodRef { name, uid }))
     }
 
     async fn delete(&self, pod: &PodRef, grace: u32) -> Result<(), PodsError> {
@@ -230,7 +246,10 @@ fn supervise(
     stop: &Arc<AtomicBool>,
 ) {
     if let Behaviour::Slow(pause) = behaviour {
-        std::thread::sleep(*pause);
+        let end = std::time::Instant::now() + *pause;
+        while std::time::Instant::now() < end && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
     let mut holds = Bundle::default();
     let mut given = None::<Attach>;
@@ -315,6 +334,13 @@ fn begin(
 fn converse(client: &Client, state: &PodState, stop: &AtomicBool) -> bool {
     let tell = |text: String| state.told.lock().push(text);
     while !stop.load(Ordering::Relaxed) {
+        if state.fails.swap(false, Ordering::Relaxed) {
+            let failed = FromPod::Failed {
+                reason: "the key was refused".into(),
+                lasting: false,
+            };
+            client.send(&failed).unwrap();
+        }
         match client.receive(Some(Duration::from_millis(20))) {
             Ok(Some((FromKeeper::Secret { secret }, _))) => {
                 tell(format!("secret {}", secret.secret_key.expose()));

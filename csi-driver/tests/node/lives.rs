@@ -1,0 +1,154 @@
+//! What another life of the plugin, a call that was cut or a client that failed leaves
+//! behind, and that the next call copes with it.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use carafe_csi_driver::mount::unmount_lazily;
+use tonic::Code;
+
+use crate::{World, pods::Behaviour, secrets};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_that_was_never_served_does_not_hold_up_its_end() {
+    let world = World::new(Behaviour::Slow(Duration::from_mins(5)));
+    let status = world.stage(secrets("one"), &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    let start = Instant::now();
+    world.unstage().await.unwrap();
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "nothing can be dirty: {:?}",
+        start.elapsed()
+    );
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_failed_is_replaced_on_the_same_mount() {
+    let world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.publish("a", false, secrets("one")).await.unwrap();
+    let failed = world.pods.state("pvc-1");
+    failed.fails.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.stage(secrets("two"), &[]).await.unwrap();
+    assert_eq!(world.pods.made(), 2);
+    assert!(world.lists("a").await, "it serves what the first one did");
+    assert!(*world.pods.state("pvc-1").had_region.lock());
+    world.unpublish("a").await;
+    world.unstage().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_of_a_mount_that_is_gone_does_not_serve_the_next_one() {
+    let mut world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    unmount_lazily(&world.path("stage")).unwrap();
+    world.restart().await;
+    world.stage(secrets("one"), &[]).await.unwrap();
+    assert_eq!(world.pods.made(), 2);
+    world.publish("a", false, HashMap::new()).await.unwrap();
+    assert!(world.lists("a").await);
+    world.unpublish("a").await;
+    world.unstage().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_of_a_dead_pod_is_not_waited_at() {
+    let mut world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.pods.evict("pvc-1");
+    assert_eq!(world.reborn().await, 0, "nobody will give anything back");
+    let start = Instant::now();
+    world.stage(secrets("one"), &[]).await.unwrap();
+    assert_eq!(world.pods.made(), 2);
+    world.pods.evict("pvc-1");
+    world.reborn().await;
+    world.unstage().await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_mount_whose_connection_is_lost_is_published_anew() {
+    let mut world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.publish("a", false, secrets("one")).await.unwrap();
+    world.pods.evict("pvc-1");
+    world.reborn().await;
+    assert!(!world.lists("a").await, "plugin and pod are dead at once");
+    world.publish("a", false, secrets("one")).await.unwrap();
+    assert!(world.lists("a").await);
+    world.unpublish("a").await;
+    world.unstage().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_pod_that_is_deleted_comes_back_with_the_next_publish() {
+    let world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.publish("a", false, secrets("one")).await.unwrap();
+    world.pods.kill_all();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.publish("a", false, secrets("one")).await.unwrap();
+    assert_eq!(world.pods.made(), 2);
+    assert!(world.lists("a").await);
+    world.unpublish("a").await;
+    world.unstage().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_serves_nothing_is_swept_and_nothing_else() {
+    let mut world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.service.sweep().await.unwrap();
+    world.pods.evict("pvc-1");
+    world.reborn().await;
+    world.service.sweep().await.unwrap();
+    assert_eq!(world.pods.running().len(), 1, "kubelet has not unstaged it");
+    unmount_lazily(&world.path("stage")).unwrap();
+    world.service.sweep().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_kubelet_hangs_up_on_leave_nothing_that_stays() {
+    let world = World::new(Behaviour::Serve);
+    for millis in [0, 1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 60] {
+        let patience = Duration::from_millis(millis);
+        let _ = tokio::time::timeout(patience, world.stage(secrets("one"), &[])).await;
+        world.stage(secrets("one"), &[]).await.unwrap();
+        world.publish("a", false, HashMap::new()).await.unwrap();
+        assert!(world.lists("a").await, "after {millis} ms");
+        world.unpublish("a").await;
+        let _ = tokio::time::timeout(patience, world.unstage()).await;
+        world.unstage().await.unwrap();
+        world.assert_nothing_left();
+        let _ = tokio::time::timeout(patience, world.stage(secrets("one"), &[])).await;
+        world.unstage().await.unwrap();
+        world.assert_nothing_left();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_dies_in_the_middle_of_a_call_is_followed_by_one_that_copes() {
+    let mut world = World::new(Behaviour::Serve);
+    for millis in [0, 2, 8, 16, 24, 32, 60] {
+        let patience = Duration::from_millis(millis);
+        let _ = tokio::time::timeout(patience, world.stage(secrets("one"), &[])).await;
+        world.reborn().await;
+        world.stage(secrets("one"), &[]).await.unwrap();
+        let _ = tokio::time::timeout(patience, world.unstage()).await;
+        world.reborn().await;
+        world.unstage().await.unwrap();
+        world.assert_nothing_left();
+    }
+}
