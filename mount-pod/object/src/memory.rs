@@ -111,14 +111,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_put_is_not_held() {
-        struct Page(Arc<()>);
+        struct Page {
+            _held: Arc<()>,
+        }
         impl AsRef<[u8]> for Page {
             fn as_ref(&self) -> &[u8] {
                 b"page"
             }
         }
         let held = Arc::new(());
-        let page = Bytes::from_owner(Page(Arc::clone(&held)));
+        let page = Bytes::from_owner(Page {
+            _held: Arc::clone(&held),
+        });
         let store = Memory::default();
         store.put("a", page.into()).await.unwrap();
         assert_eq!(Arc::strong_count(&held), 1, "the page is free again");

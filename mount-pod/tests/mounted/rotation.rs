@@ -7,6 +7,7 @@ use carafe_api::{
     MountArguments, VolumeSecret,
     handover::{Attach, Bundle, Channel, FromKeeper, FromPod, Link, PROTOCOL},
 };
+use carafe_fuse::mount::MountOptions;
 use carafe_types::Secret;
 
 use crate::fixture::{CARAFE, Pair, Volume};
@@ -21,7 +22,8 @@ struct Worker {
 impl Worker {
     async fn start(volume: &Volume) -> Self {
         let target = volume.new_directory();
-        let device = carafe_fuse::mount::mount(Path::new(&target), &Default::default()).unwrap();
+        let device =
+            carafe_fuse::mount::mount(Path::new(&target), &MountOptions::default()).unwrap();
         let bundle = Bundle {
             device: Some(device),
             ..Bundle::default()
