@@ -96,6 +96,23 @@ pub struct SliceCommit {
     pub mtime: Timestamp,
 }
 
+/// Other records for the front of a chunk's list, which read the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// The file.
+    pub ino: Ino,
+    /// The chunk.
+    pub index: u32,
+    /// A slice id of its own: that of its first new slice, if it has any.
+    pub id: SliceId,
+    /// The records with which the list must begin.
+    pub front: Vec<Slice>,
+    /// How many of these stay as they are.
+    pub keep: usize,
+    /// What stands in the place of the others: new slices, whose blocks are in the store.
+    pub merged: Vec<Slice>,
+}
+
 /// A range of slice ids: `[next, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceIds {

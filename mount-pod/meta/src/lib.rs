@@ -27,8 +27,8 @@ use carafe_types::{Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId}
 pub use call::{Call, OpKey};
 pub use connect::{ConnectError, ConnectOptions, RenewError, connect};
 pub use entry::{
-    Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit, SliceIds,
-    StatFs, XattrMode,
+    Compaction, Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit,
+    SliceIds, StatFs, XattrMode,
 };
 pub use lock::{FileLock, LockKind, LockRange};
 pub use ops::volumes::TOMBSTONES;
@@ -188,6 +188,11 @@ pub trait Meta: Send + Sync + 'static {
         call: &Call,
         commits: &[SliceCommit],
     ) -> Result<Vec<(Ino, Result<Attr>)>>;
+    /// Replaces the front of a chunk's list by records that read the same; what others
+    /// append meanwhile stays behind them. Answers whether it did: not if the list does
+    /// not begin so any more, and then nothing refers to the new slices. What was
+    /// replaced loses its references, at once or after the trash's time.
+    async fn compact(&self, call: &Call, compaction: &Compaction) -> Result<bool>;
     /// fallocate(2) as far as the format can hold it.
     async fn fallocate(
         &self,

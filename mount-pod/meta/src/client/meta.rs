@@ -7,13 +7,13 @@ use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, S
 
 use super::{Client, SLICE_BATCH};
 use crate::{
-    Call, Cursor, DirEntry, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume,
-    Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
-    SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
+    Call, Compaction, Cursor, DirEntry, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode,
+    NewVolume, Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr,
+    SliceCommit, SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
     engine::{Engine, Terms},
     ops::{
-        Counter, Reads, attrs, create, data, locks, names, quota, remove, rename, sessions,
-        setting, xattr,
+        Counter, Reads, attrs, compact, create, data, locks, names, quota, remove, rename,
+        sessions, setting, xattr,
     },
 };
 
@@ -383,6 +383,17 @@ impl<E: Engine> Meta for Client<E> {
         let commits: Arc<[SliceCommit]> = commits.into();
         self.plan(terms, move |reads| data::commit_all(reads, &ctx, &commits))
             .await
+    }
+
+    async fn compact(&self, call: &Call, compaction: &Compaction) -> Result<bool> {
+        let terms = Self::terms(call);
+        let known = self.known(terms).await?;
+        let (ctx, compaction) = (self.ctx_of(call, &known), Arc::new(compaction.clone()));
+        let trash = known.format.trash_days > 0;
+        self.plan(terms, move |reads| {
+            compact::compact(reads, &ctx, &compaction, trash)
+        })
+        .await
     }
 
     async fn fallocate(

@@ -12,6 +12,7 @@
 
 pub(crate) mod attrs;
 pub(crate) mod clean;
+pub(crate) mod compact;
 pub(crate) mod create;
 pub(crate) mod data;
 pub(crate) mod locks;

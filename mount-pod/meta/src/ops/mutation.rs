@@ -60,6 +60,13 @@ pub(crate) enum Mutation {
 
     /// Appends a slice to a chunk's list.
     AppendSlice { ino: Ino, index: u32, slice: Slice },
+    /// Puts `by` in the place of the first `count` slices of a chunk's list.
+    ReplaceSlices {
+        ino: Ino,
+        index: u32,
+        count: usize,
+        by: Vec<Slice>,
+    },
     /// Appends a hole over the whole of each chunk that is there, strictly between two.
     ZeroChunks { ino: Ino, after: u32, before: u32 },
     /// A slice that was never referred to gets its first reference.
@@ -70,6 +77,11 @@ pub(crate) enum Mutation {
     DropSlice { id: SliceId, size: u32 },
     /// Removes a chunk's list.
     DropChunk { ino: Ino, index: u32 },
+    /// Lets slices wait for the trash's time.
+    AddDelayed {
+        key: DelayedKey,
+        slices: Vec<(SliceId, u32)>,
+    },
     /// Forgets slices that wait for the trash's time.
     DropDelayed { key: DelayedKey },
 

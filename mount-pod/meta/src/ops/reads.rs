@@ -136,6 +136,9 @@ pub(crate) trait Reads {
     fn xattr_names(&self, ino: Ino) -> Read<Vec<Vec<u8>>>;
     /// A chunk's slices.
     fn chunk(&self, ino: Ino, index: u32) -> Read<Vec<Slice>>;
+    /// The first `count` of a chunk's slices, or all there are; what follows them is
+    /// not guarded.
+    fn chunk_front(&self, ino: Ino, index: u32, count: usize) -> Read<Vec<Slice>>;
     /// An inode's BSD locks.
     fn flocks(&self, ino: Ino) -> Read<Vec<FlockRow>>;
     /// An inode's POSIX locks.

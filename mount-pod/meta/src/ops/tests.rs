@@ -65,6 +65,9 @@ impl Reads for Model {
     fn chunk(&self, _: Ino, _: u32) -> Read<Vec<carafe_types::Slice>> {
         Ok(Vec::new())
     }
+    fn chunk_front(&self, _: Ino, _: u32, _: usize) -> Read<Vec<carafe_types::Slice>> {
+        Ok(Vec::new())
+    }
     fn flocks(&self, _: Ino) -> Read<Vec<FlockRow>> {
         Ok(Vec::new())
     }

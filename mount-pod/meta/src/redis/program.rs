@@ -8,7 +8,7 @@ use super::{
     keys::{self, Key},
     raw::{Guard, Item, Raw},
 };
-use crate::{OpKey, ops::Mutation};
+use crate::{OpKey, ops::Mutation, sqlite::rows::delayed_list};
 
 /// Keys and arguments, in the order in which the script takes them.
 #[derive(Debug, Default)]
@@ -77,8 +77,10 @@ impl Program {
         self.number(guards.len());
         for (item, guard, raw) in guards {
             self.argument(item.letter(*guard)).key(item.key().clone());
-            if let Item::Field(_, field) = item {
-                self.argument(field.clone());
+            match item {
+                Item::Field(_, field) => drop(self.argument(field.clone())),
+                Item::Front(_, count) => drop(self.number(count)),
+                _ => {}
             }
             self.argument(raw.comparable(*guard));
         }
@@ -247,11 +249,13 @@ impl Steps {
             | Mutation::SetQuota { .. }
             | Mutation::DropQuota { .. } => self.usage(mutation),
             Mutation::AppendSlice { .. }
+            | Mutation::ReplaceSlices { .. }
             | Mutation::ZeroChunks { .. }
             | Mutation::NewSlice { .. }
             | Mutation::RefSlice { .. }
             | Mutation::DropSlice { .. }
             | Mutation::DropChunk { .. }
+            | Mutation::AddDelayed { .. }
             | Mutation::DropDelayed { .. }
             | Mutation::Sustain { .. }
             | Mutation::Unsustain { .. }
@@ -338,6 +342,12 @@ impl Steps {
                     [slice.encode().to_vec()],
                 );
             }
+            Mutation::ReplaceSlices {
+                ino,
+                index,
+                count,
+                by,
+            } => self.replace(keys::chunk(*ino, *index), *count, by),
             Mutation::ZeroChunks { ino, after, before } => {
                 let hole = Slice::hole(0, CHUNK_SIZE as u32).encode();
                 for index in after + 1..*before {
@@ -356,6 +366,13 @@ impl Steps {
             }
             Mutation::DropChunk { ino, index } => {
                 self.command("DEL", keys::chunk(*ino, *index), []);
+            }
+            Mutation::AddDelayed { key, slices } => {
+                self.command(
+                    "HSET",
+                    keys::DELAYED,
+                    [keys::delayed(*key), delayed_list(slices)],
+                );
             }
             Mutation::DropDelayed { key } => {
                 self.command("HDEL", keys::DELAYED, [keys::delayed(*key)]);
@@ -378,6 +395,14 @@ impl Steps {
             }
             // NewSlice: no record means one reference.
             _ => {}
+        }
+    }
+
+    /// As the peer does: cuts the front off, and pushes what stands there instead.
+    fn replace(&mut self, key: Key, count: usize, by: &[Slice]) {
+        self.command("LTRIM", key.clone(), [text(count), text(-1)]);
+        for slice in by.iter().rev() {
+            self.command("LPUSH", key.clone(), [slice.encode().to_vec()]);
         }
     }
 

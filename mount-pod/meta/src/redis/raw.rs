@@ -19,6 +19,8 @@ pub(super) enum Item {
     Filled(Key),
     /// A list.
     List(Key),
+    /// The first elements of a list, at most so many.
+    Front(Key, usize),
     /// A set.
     Set(Key),
 }
@@ -57,6 +59,7 @@ impl Item {
             | Self::Fields(key)
             | Self::Filled(key)
             | Self::List(key)
+            | Self::Front(key, _)
             | Self::Set(key) => key,
         }
     }
@@ -69,7 +72,7 @@ impl Item {
             Self::Hash(_) => "HGETALL",
             Self::Fields(_) => "HKEYS",
             Self::Filled(_) => "HLEN",
-            Self::List(_) => "LRANGE",
+            Self::List(_) | Self::Front(..) => "LRANGE",
             Self::Set(_) => "SMEMBERS",
         });
         command.arg(self.key());
@@ -79,6 +82,9 @@ impl Item {
             }
             Self::List(_) => {
                 command.arg(0).arg(-1);
+            }
+            Self::Front(_, count) => {
+                command.arg(0).arg(*count as i64 - 1);
             }
             _ => {}
         }
@@ -95,6 +101,7 @@ impl Item {
             Self::Fields(_) => "k",
             Self::Filled(_) => "n",
             Self::List(_) => "l",
+            Self::Front(..) => "p",
             Self::Set(_) => "s",
         }
     }

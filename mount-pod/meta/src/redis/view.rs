@@ -161,6 +161,12 @@ impl<'a> View<'a> {
             .map(<[u8]>::to_vec))
     }
 
+    fn slices(&self, item: Item) -> Read<Vec<Slice>> {
+        let key = String::from_utf8_lossy(item.key()).into_owned();
+        let list = self.get(item, Guard::Whole)?.parts().concat();
+        Slice::decode_list(&list).map_err(|error| Error::Io(format!("{key}: {error}")).into())
+    }
+
     fn attr(&self, ino: Ino, guard: Guard) -> Read<Option<Attr>> {
         let Some(bytes) = self.text(keys::node(ino), guard)? else {
             return Ok(None);
@@ -241,10 +247,11 @@ impl Reads for View<'_> {
     }
 
     fn chunk(&self, ino: Ino, index: u32) -> Read<Vec<Slice>> {
-        let raw = self.get(Item::List(keys::chunk(ino, index)), Guard::Whole)?;
-        let list = raw.parts().concat();
-        Slice::decode_list(&list)
-            .map_err(|error| Error::Io(format!("inode {ino}, chunk {index}: {error}")).into())
+        self.slices(Item::List(keys::chunk(ino, index)))
+    }
+
+    fn chunk_front(&self, ino: Ino, index: u32, count: usize) -> Read<Vec<Slice>> {
+        self.slices(Item::Front(keys::chunk(ino, index), count))
     }
 
     fn flocks(&self, ino: Ino) -> Read<Vec<FlockRow>> {

@@ -32,6 +32,7 @@ local find = {
     h = function() local v = redis.call('HGETALL', key()); return v, joined(v) end,
     k = function() local v = redis.call('HKEYS', key()); return v, joined(v) end,
     l = function() local v = redis.call('LRANGE', key(), 0, -1); return v, joined(v) end,
+    p = function() local v = redis.call('LRANGE', key(), 0, tonumber(arg()) - 1); return v, joined(v) end,
     s = function() local v = redis.call('SMEMBERS', key()); return v, joined(v) end,
     n = function() local v = redis.call('HLEN', key()); return v, v == 0 and '0' or '1' end,
 }

@@ -1,9 +1,12 @@
 //! Mutations as statements.
 
-use carafe_types::{Attr, Error, Ino, Result, Slice};
+use carafe_types::{Attr, Error, Ino, Result, SLICE_RECORD_LEN, Slice};
 use rusqlite::{Connection, Params, named_params};
 
-use super::{reads::TextBytes, rows::failed};
+use super::{
+    reads::TextBytes,
+    rows::{self, failed},
+};
 use crate::ops::{Counter, Mutation};
 
 /// Applies one mutation inside the transaction that is open.
@@ -31,11 +34,13 @@ pub(super) fn apply(conn: &Connection, mutation: &Mutation) -> Result<()> {
         | Mutation::DropXattr { .. }
         | Mutation::DropXattrs { .. } => apply_name(conn, mutation),
         Mutation::AppendSlice { .. }
+        | Mutation::ReplaceSlices { .. }
         | Mutation::ZeroChunks { .. }
         | Mutation::NewSlice { .. }
         | Mutation::RefSlice { .. }
         | Mutation::DropSlice { .. }
         | Mutation::DropChunk { .. }
+        | Mutation::AddDelayed { .. }
         | Mutation::DropDelayed { .. }
         | Mutation::Sustain { .. }
         | Mutation::Unsustain { .. }
@@ -231,6 +236,12 @@ fn apply_data(conn: &Connection, mutation: &Mutation) -> Result<()> {
                        ON CONFLICT (inode, indx) DO UPDATE SET slices = slices || excluded.slices";
             done(conn, sql, (ino.0 as i64, index, slice.encode()))
         }
+        Mutation::ReplaceSlices {
+            ino,
+            index,
+            count,
+            by,
+        } => replace_slices(conn, *ino, *index, *count, by),
         Mutation::ZeroChunks { ino, after, before } => {
             let hole = Slice::hole(0, carafe_types::CHUNK_SIZE as u32).encode();
             let sql = "UPDATE jfs_chunk SET slices = slices || ?4 WHERE inode = ?1 AND indx > ?2 AND indx < ?3";
@@ -255,6 +266,14 @@ fn apply_data(conn: &Connection, mutation: &Mutation) -> Result<()> {
             "DELETE FROM jfs_chunk WHERE inode = ?1 AND indx = ?2",
             (ino.0 as i64, index),
         ),
+        Mutation::AddDelayed { key, slices } => {
+            let sql = "INSERT INTO jfs_delslices (chunkid, deleted, slices) VALUES (?1, ?2, ?3)";
+            done(
+                conn,
+                sql,
+                (key.id as i64, key.time, rows::delayed_list(slices)),
+            )
+        }
         Mutation::DropDelayed { key } => done(
             conn,
             "DELETE FROM jfs_delslices WHERE chunkid = ?1",
@@ -281,6 +300,30 @@ fn apply_data(conn: &Connection, mutation: &Mutation) -> Result<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Cuts the list as bytes: SQL would cut a list that it holds as text at characters.
+fn replace_slices(
+    conn: &Connection,
+    ino: Ino,
+    index: u32,
+    count: usize,
+    by: &[Slice],
+) -> Result<()> {
+    let chunk = (ino.0 as i64, index);
+    let sql = "SELECT slices FROM jfs_chunk WHERE inode = ?1 AND indx = ?2";
+    let list = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row(chunk, |row| rows::bytes(row, 0)))
+        .map_err(failed)?;
+    let rest = list.get(count * SLICE_RECORD_LEN..).unwrap_or_default();
+    let list: Vec<u8> = by
+        .iter()
+        .flat_map(Slice::encode)
+        .chain(rest.iter().copied())
+        .collect();
+    let sql = "UPDATE jfs_chunk SET slices = ?3 WHERE inode = ?1 AND indx = ?2";
+    done(conn, sql, (chunk.0, chunk.1, list))
 }
 
 fn apply_usage(conn: &Connection, mutation: &Mutation) -> Result<()> {

@@ -141,6 +141,12 @@ impl Reads for SqlReads<'_> {
             .map_err(|error| Error::Io(format!("inode {ino}, chunk {index}: {error}")).into())
     }
 
+    fn chunk_front(&self, ino: Ino, index: u32, count: usize) -> Read<Vec<Slice>> {
+        let mut slices = self.chunk(ino, index)?;
+        slices.truncate(count);
+        Ok(slices)
+    }
+
     fn flocks(&self, ino: Ino) -> Read<Vec<FlockRow>> {
         self.many(
             "SELECT sid, owner, ltype FROM jfs_flock WHERE inode = ?1",

@@ -69,6 +69,17 @@ pub(crate) fn delayed_slices(list: &[u8]) -> Vec<(SliceId, u32)> {
     records.iter().map(parse).collect()
 }
 
+/// The inverse of [`delayed_slices`].
+pub(crate) fn delayed_list(slices: &[(SliceId, u32)]) -> Vec<u8> {
+    let record = |(id, size): &(SliceId, u32)| -> [u8; 12] {
+        let mut record = [0; 12];
+        record[..8].copy_from_slice(&id.0.to_be_bytes());
+        record[8..].copy_from_slice(&size.to_be_bytes());
+        record
+    };
+    slices.iter().flat_map(record).collect()
+}
+
 /// The engine's error as ours; SQLite's texts hold no secrets.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn failed(error: rusqlite::Error) -> Error {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carafe_meta::{Fallocate, NewNode, SetAttr, SliceCommit};
+use carafe_meta::{Call, Compaction, Fallocate, Meta, NewNode, OpKey, SetAttr, SliceCommit};
 use carafe_types::{CHUNK_SIZE, Error, Ino, Segment, Slice, SliceId, Timestamp, overlay};
 
 use crate::engines::{Volume, format, on_every_engine};
@@ -15,6 +15,10 @@ on_every_engine! {
     cutting_far_zeroes_the_chunks_between(format(0));
     punched_holes_read_as_zeros(format(0));
     a_copied_range_refers_to_the_same_slices(format(0));
+    compaction_replaces_the_front_of_a_list(format(0));
+    compaction_lets_slices_wait_where_there_is_a_trash(format(1));
+    a_list_of_holes_gets_empty(format(0));
+    only_one_of_many_compactions_is_done(format(0));
     attributes_are_set_as_posix_asks(format(0));
     slice_ids_are_never_given_twice(format(0));
     syncing_works(format(0));
@@ -354,4 +358,155 @@ async fn syncing_works(volume: Volume) {
     let call = volume.call();
     let (one, two) = tokio::join!(volume.meta.sync(&call), volume.meta.sync(&call));
     assert_eq!((one, two), (Ok(()), Ok(())));
+}
+
+async fn list(volume: &Volume, ino: Ino) -> Vec<Slice> {
+    let list = volume.meta.read_chunk(&volume.call(), ino, 0).await;
+    list.unwrap().to_vec()
+}
+
+/// The compaction of a file's whole first chunk into one slice of 1,000 bytes.
+async fn compaction(volume: &Volume, ino: Ino, keep: usize) -> Compaction {
+    let ids = volume.meta.take_slice_ids(&volume.call()).await.unwrap();
+    Compaction {
+        ino,
+        index: 0,
+        id: ids.next,
+        front: list(volume, ino).await,
+        keep,
+        merged: vec![Slice::whole(0, ids.next, 1000)],
+    }
+}
+
+async fn dead(volume: &Volume) -> Vec<SliceId> {
+    let dead = volume.meta.dead_slices(&volume.call(), 100).await.unwrap();
+    let mut ids: Vec<_> = dead.into_iter().map(|(id, _)| id).collect();
+    ids.sort();
+    ids
+}
+
+async fn compaction_replaces_the_front_of_a_list(volume: Volume) {
+    let (ino, _) = volume.file(Ino::ROOT, "f").await;
+    let mut ids = Vec::new();
+    for at in 0..4 {
+        ids.push(commit(&volume, ino, 0, at * 1000, 1000).await);
+    }
+    let compaction = compaction(&volume, ino, 1).await;
+    let before = volume.meta.getattr(&volume.call(), ino).await.unwrap();
+    let behind = commit(&volume, ino, 0, 500, 100).await;
+    let key = |sequence| Call {
+        key: Some(OpKey {
+            session: volume.session,
+            slot: 7,
+            sequence,
+        }),
+        ..volume.call()
+    };
+    for _ in 0..2 {
+        let done = volume.meta.compact(&key(1), &compaction).await;
+        assert!(done.unwrap(), "also when it is asked again");
+    }
+    let expected = [
+        compaction.front[0],
+        compaction.merged[0],
+        Slice::whole(500, behind, 100),
+    ];
+    assert_eq!(list(&volume, ino).await, expected);
+    assert_eq!(dead(&volume).await, ids[1..]);
+    let after = volume.meta.getattr(&volume.call(), ino).await.unwrap();
+    assert_eq!((after.length, after.mtime), (before.length, before.mtime));
+    let again = volume.meta.compact(&key(2), &compaction).await.unwrap();
+    assert!(!again, "the list begins otherwise now");
+    assert_eq!(list(&volume, ino).await, expected);
+    assert_eq!(dead(&volume).await, ids[1..]);
+}
+
+async fn compaction_lets_slices_wait_where_there_is_a_trash(volume: Volume) {
+    let (ino, _) = volume.file(Ino::ROOT, "f").await;
+    commit(&volume, ino, 0, 0, 1000).await;
+    commit(&volume, ino, 0, 500, 1000).await;
+    let compaction = compaction(&volume, ino, 0).await;
+    assert!(
+        volume
+            .meta
+            .compact(&volume.call(), &compaction)
+            .await
+            .unwrap()
+    );
+    assert_eq!(list(&volume, ino).await, compaction.merged);
+    assert_eq!(dead(&volume).await, []);
+    volume.meta.expire_trash(&volume.call(), 100).await.unwrap();
+    assert_eq!(dead(&volume).await, [], "their time is not over");
+}
+
+async fn a_list_of_holes_gets_empty(volume: Volume) {
+    let (ino, _) = volume.file(Ino::ROOT, "f").await;
+    let id = commit(&volume, ino, 0, 0, 1000).await;
+    let cut = SetAttr {
+        size: Some(0),
+        ..SetAttr::default()
+    };
+    volume
+        .meta
+        .setattr(&volume.call(), ino, &cut)
+        .await
+        .unwrap();
+    let compaction = Compaction {
+        merged: Vec::new(),
+        ..compaction(&volume, ino, 0).await
+    };
+    assert!(
+        volume
+            .meta
+            .compact(&volume.call(), &compaction)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        (list(&volume, ino).await, dead(&volume).await),
+        (vec![], vec![id])
+    );
+    let id = commit(&volume, ino, 0, 0, 10).await;
+    assert_eq!(list(&volume, ino).await, [Slice::whole(0, id, 10)]);
+}
+
+async fn only_one_of_many_compactions_is_done(volume: Volume) {
+    let (ino, _) = volume.file(Ino::ROOT, "f").await;
+    for at in 0..20 {
+        commit(&volume, ino, 0, at * 100, 100).await;
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut compactions = Vec::new();
+    for _ in 0..8 {
+        compactions.push(compaction(&volume, ino, 0).await);
+    }
+    for compaction in compactions {
+        let (meta, call) = volume.second().await;
+        tasks.spawn(async move { meta.compact(&call, &compaction).await.unwrap() });
+    }
+    let (meta, call) = volume.second().await;
+    let appended = append_some(&*meta, &call, ino).await;
+    let done = tasks.join_all().await;
+    assert_eq!(done.iter().filter(|done| **done).count(), 1);
+    let list = list(&volume, ino).await;
+    let expected: Vec<_> = list.iter().skip(1).copied().collect();
+    assert_eq!(appended, expected, "what was appended meanwhile stays");
+    assert_eq!(dead(&volume).await.len(), 20);
+}
+
+async fn append_some(meta: &dyn Meta, call: &Call, ino: Ino) -> Vec<Slice> {
+    let ids = meta.take_slice_ids(call).await.unwrap();
+    let slices: Vec<_> = (0..10)
+        .map(|number| Slice::whole(number * 10, SliceId(ids.next.0 + u64::from(number)), 10))
+        .collect();
+    for slice in &slices {
+        let commit = SliceCommit {
+            ino,
+            index: 0,
+            slice: *slice,
+            mtime: Timestamp::default(),
+        };
+        meta.commit(call, &[commit]).await.unwrap();
+    }
+    slices
 }
