@@ -32,6 +32,9 @@ pub struct Config {
     /// Whether one slice may hold several pieces of a chunk (many small writes, one
     /// object). The engine must count a reference for each record of a slice.
     pub pack: bool,
+    /// A chunk's slice list of so many records is compacted in the background; 0 for
+    /// never.
+    pub compact_from: usize,
 }
 
 impl Default for Config {
@@ -49,6 +52,7 @@ impl Default for Config {
             write_wait: Duration::from_mins(1),
             max_readahead: 32 << 20,
             pack: false,
+            compact_from: 100,
         }
     }
 }

@@ -24,6 +24,7 @@
 //! `flush` mean: uploaded and committed.
 
 mod adopt;
+mod compact;
 mod config;
 mod file;
 mod gate;

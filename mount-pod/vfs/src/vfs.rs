@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Attributes, Config, Entry, Invalidator,
+    compact::{self, Compactions},
     file::table::Files,
     gate::Gate,
     handle::Handles,
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) handles: Handles,
     pub(crate) files: Arc<Files>,
     pub(crate) commits: Commits,
+    pub(crate) compactions: Compactions,
     /// Wakes the flusher because the pool runs out.
     pub(crate) pressure: Notify,
     /// Held by the one who takes slice ids from the engine.
@@ -83,11 +85,13 @@ impl Vfs {
             config,
             files: Arc::default(),
             commits: Commits::default(),
+            compactions: Compactions::default(),
             pressure: Notify::new(),
             refill: Mutex::default(),
             orders: AtomicU64::new(start),
         });
         tokio::spawn(commit::run(Arc::clone(&core), stop.clone()));
+        compact::start(&core, &stop);
         tokio::spawn(flush::run(Arc::clone(&core), stop.clone()));
         Self {
             core,

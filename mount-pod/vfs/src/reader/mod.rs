@@ -116,6 +116,7 @@ impl Core {
             .meta
             .read_chunk(&self.own_call(), file.ino, index)
             .await?;
+        self.saw_list(file.ino, index, &list);
         file.state.lock().keep_list(index, &list, version);
         Ok(list)
     }
@@ -207,7 +208,7 @@ impl From<Segment> for Source {
     }
 }
 
-fn zeros(len: u32) -> Vec<Bytes> {
+pub(crate) fn zeros(len: u32) -> Vec<Bytes> {
     let whole = ZEROS.len() as u32;
     let mut parts = vec![Bytes::from_static(&ZEROS); (len / whole) as usize];
     if !len.is_multiple_of(whole) {

@@ -119,7 +119,13 @@ impl Core {
                 .remove(&file.ino)
                 .unwrap_or_else(|| Err(Error::Io("a commit was not answered".into())));
             match answer {
-                Ok(attr) => committed(file, attr, &batch.commits),
+                Ok(attr) => {
+                    committed(file, attr, &batch.commits);
+                    let own = batch.commits.iter().filter(|commit| commit.ino == file.ino);
+                    own.for_each(|commit| {
+                        self.saw_commit(file.ino, commit.index, commit.slice.id);
+                    });
+                }
                 Err(error) => self.refused(file, error),
             }
             file.changed.notify_waiters();

@@ -148,7 +148,7 @@ impl Core {
     }
 
     /// Takes a batch of slice ids from the engine, one task at a time.
-    async fn refill_slices(&self) -> Result<()> {
+    pub(crate) async fn refill_slices(&self) -> Result<()> {
         let _one = self.refill.lock().await;
         if self.region.ids().remaining(IdKind::Slice) == 0 {
             let ids = self.meta.take_slice_ids(&self.own_call()).await?;

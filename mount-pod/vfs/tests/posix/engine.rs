@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use carafe_meta::{
-    Call, Cursor, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume, Quota,
-    QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
+    Call, Compaction, Cursor, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume,
+    Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
     SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
 };
 use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
@@ -25,6 +25,12 @@ pub(crate) struct Mood {
     pub(crate) fail: AtomicBool,
     /// So many commits are done, and their answers lost.
     pub(crate) lose_answers: AtomicU64,
+    /// So many compactions are done, and their answers lost.
+    pub(crate) lose_compactions: AtomicU64,
+    /// Compactions change nothing, as if somebody else had been first.
+    pub(crate) refuse_compactions: AtomicBool,
+    /// How many did.
+    pub(crate) refused: AtomicU64,
     /// The slices of all commits that were answered or lost.
     pub(crate) commits: AtomicU64,
 }
@@ -60,6 +66,25 @@ impl Engine {
     }
 }
 
+impl Engine {
+    async fn moody_compact(&self, call: &Call, compaction: &Compaction) -> Result<bool> {
+        if self.mood.refuse_compactions.load(Ordering::SeqCst) {
+            self.mood.refused.fetch_add(1, Ordering::SeqCst);
+            return Ok(false);
+        }
+        let answer = self.below.compact(call, compaction).await;
+        let lose = |left: u64| left.checked_sub(1);
+        match self
+            .mood
+            .lose_compactions
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose)
+        {
+            Ok(_) => Err(Error::TimedOut("told to lose the answer".into())),
+            Err(_) => answer,
+        }
+    }
+}
+
 macro_rules! forward {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
@@ -74,6 +99,10 @@ macro_rules! forward {
 
             async fn commit(&self, call: &Call, commits: &[SliceCommit]) -> Result<Vec<(Ino, Result<Attr>)>> {
                 self.moody_commit(call, commits).await
+            }
+
+            async fn compact(&self, call: &Call, compaction: &Compaction) -> Result<bool> {
+                self.moody_compact(call, compaction).await
             }
 
             $(async fn $name(&self, call: &Call, $($arg: $kind),*) -> $answer {

@@ -18,7 +18,7 @@ use carafe_object::{
     Credentials, Memory, Object, ObjectError, ObjectMeta, ObjectStore, OpenError, Page, Traits,
 };
 use carafe_state::{Config as RegionConfig, Region};
-use carafe_types::{Format, Ino, SystemClock};
+use carafe_types::{BlockKey, Format, Ino, SliceId, SystemClock, block_count, block_len};
 use carafe_vfs::{Config, NoInvalidator, OpenFlags, Parts, Vfs, WriteFlags};
 use tempfile::TempDir;
 
@@ -140,6 +140,24 @@ impl Volume {
     pub(crate) fn disturb(&self) {
         self.store.jitter.store(true, Ordering::SeqCst);
         self.mood.late.store(true, Ordering::SeqCst);
+    }
+
+    /// How many objects there are.
+    pub(crate) async fn objects(&self) -> usize {
+        let page = self.store.list("", "", 100_000).await.unwrap();
+        page.objects.len()
+    }
+
+    /// Deletes the blocks of a slice under everybody who has its record cached.
+    pub(crate) async fn delete(&self, slice: SliceId, size: u32) {
+        for index in 0..block_count(size, BLOCK) {
+            let key = BlockKey {
+                slice,
+                index,
+                size: block_len(size, BLOCK, index),
+            };
+            self.store.delete(&key.object_key(false)).await.unwrap();
+        }
     }
 
     pub(crate) fn url(&self) -> &str {

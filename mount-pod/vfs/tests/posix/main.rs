@@ -4,6 +4,7 @@
 
 mod adopt;
 mod coherence;
+mod compaction;
 mod engine;
 mod faults;
 mod fixture;

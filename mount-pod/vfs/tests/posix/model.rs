@@ -280,6 +280,7 @@ struct Shared {
     volume: Volume,
     plain: Mount,
     packed: Mount,
+    compacting: Mount,
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
@@ -288,7 +289,7 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         .enable_all()
         .build()
         .unwrap();
-    let (volume, plain, packed) = runtime.block_on(async {
+    let (volume, plain, packed, compacting) = runtime.block_on(async {
         let volume = Volume::new().await;
         volume.disturb();
         let plain = volume.mount(Config::default()).await;
@@ -298,13 +299,20 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
                 ..Config::default()
             })
             .await;
-        (volume, plain, packed)
+        let compacting = volume
+            .mount(Config {
+                compact_from: 4,
+                ..Config::default()
+            })
+            .await;
+        (volume, plain, packed, compacting)
     });
     Shared {
         runtime,
         volume,
         plain,
         packed,
+        compacting,
     }
 });
 
@@ -370,6 +378,11 @@ proptest! {
     #[test]
     fn packed_logs_do_too(ops in ops(), base in prop::sample::select(BASES.to_vec())) {
         SHARED.runtime.block_on(play(&SHARED.packed, base, &ops));
+    }
+
+    #[test]
+    fn compacted_files_do_too(ops in ops(), base in prop::sample::select(BASES.to_vec())) {
+        SHARED.runtime.block_on(play(&SHARED.compacting, base, &ops));
     }
 }
 
