@@ -172,26 +172,22 @@ impl Core {
             slot,
             sequence: self.orders.fetch_add(1, Ordering::Relaxed),
         };
+        let call = || Call {
+            key: Some(key),
+            ..self.own_call()
+        };
         let mut pause = Duration::from_millis(50);
         for _ in 1..ATTEMPTS {
-            let call = Call {
-                key: Some(key),
-                ..self.own_call()
-            };
-            match self.meta.compact(&call, compaction).await {
+            match self.meta.compact(&call(), compaction).await {
                 Ok(done) => return Ok(done),
                 Err(error) => {
-                    tracing::debug!(ino = %compaction.ino, %error, "a compaction's transaction failed")
+                    tracing::debug!(ino = %compaction.ino, %error, "a compaction is sent again");
                 }
             }
             tokio::time::sleep(pause).await;
             pause *= 4;
         }
-        let call = Call {
-            key: Some(key),
-            ..self.own_call()
-        };
-        self.meta.compact(&call, compaction).await
+        self.meta.compact(&call(), compaction).await
     }
 
     /// Cached lists name slices whose blocks will be deleted.
