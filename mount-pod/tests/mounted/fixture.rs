@@ -1,12 +1,14 @@
 //! A volume of its own for each test: engine, store and mount, all taken away at the end.
 
 use std::{
+    io::Write,
+    os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use carafe_testkit::{Redis, S3};
+use carafe_testkit::{Redis, S3, Server};
 use tempfile::TempDir;
 
 pub(crate) const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
@@ -33,12 +35,18 @@ pub(crate) struct Volume {
     scratch: TempDir,
     redis: Option<Redis>,
     _s3: Option<S3>,
+    reaper: Reaper,
 }
 
 impl Volume {
     pub(crate) fn formatted(pair: Pair) -> Self {
+        Self::formatted_with(pair, &[])
+    }
+
+    /// With more options of `format`.
+    pub(crate) fn formatted_with(pair: Pair, options: &[&str]) -> Self {
         let volume = Self::unformatted(pair);
-        volume.carafe_format();
+        volume.carafe_format(options);
         volume
     }
 
@@ -74,6 +82,12 @@ impl Volume {
                 )
             }
         };
+        let servers = [
+            redis.as_ref().map(Redis::server),
+            s3.as_ref().map(S3::server),
+        ];
+        let servers = servers.into_iter().flatten().map(Server::pid).collect();
+        let reaper = Reaper::start(scratch.path(), servers);
         Self {
             url,
             bucket,
@@ -81,15 +95,17 @@ impl Volume {
             scratch,
             redis,
             _s3: s3,
+            reaper,
         }
     }
 
-    fn carafe_format(&self) {
+    fn carafe_format(&self, options: &[&str]) {
         run(
             CARAFE,
             &[
                 &["format", &self.url, "mounted"],
                 &self.store_arguments()[..],
+                options,
             ]
             .concat(),
         );
@@ -196,6 +212,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
+        let mut clean = true;
         for target in &self.mounts {
             let done = Command::new(CARAFE)
                 .args(["umount", "--force", "--timeout", "20", target])
@@ -204,7 +221,11 @@ impl Drop for Volume {
             let end = String::from_utf8_lossy(&done.stderr).into_owned();
             if !done.status.success() {
                 eprintln!("umount {target}: {end}");
+                clean = false;
             }
+        }
+        if clean {
+            self.reaper.dismiss();
         }
         if std::thread::panicking() {
             eprintln!(
@@ -212,6 +233,45 @@ impl Drop for Volume {
                 std::fs::read_to_string(self.scratch("carafe.log")).unwrap_or_default()
             );
         }
+    }
+}
+
+/// Takes away what a test that is killed leaves: a process in a group of its own that
+/// waits for the end of its input, which comes with the test's, whatever ends that.
+struct Reaper(Child);
+
+impl Reaper {
+    const SCRIPT: &str = r#"read -r dismissed && exit
+        for at in "$1"/mount-* "$1"/peer; do
+            [ -d "$at" ] || continue
+            "$0" umount --force --timeout 5 "$at"
+            umount -l "$at"
+        done
+        scratch=$1; shift
+        [ $# = 0 ] || kill -9 "$@"
+        rm -rf --one-file-system "$scratch""#;
+
+    fn start(scratch: &Path, servers: Vec<u32>) -> Self {
+        let child = Command::new("sh")
+            .args(["-c", Self::SCRIPT, CARAFE])
+            .arg(scratch)
+            .args(servers.iter().map(u32::to_string))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Self(child.expect("a shell starts"))
+    }
+
+    /// Nothing is left to take away.
+    fn dismiss(&mut self) {
+        let input = self.0.stdin.take();
+        let told = input.map(|mut input| input.write_all(b"dismissed\n"));
+        if let Some(Err(error)) = told {
+            eprintln!("the reaper is gone: {error}");
+        }
+        let _ = self.0.wait();
     }
 }
 

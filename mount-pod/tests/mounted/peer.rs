@@ -2,7 +2,7 @@
 
 use carafe_testkit::juicefs;
 
-use crate::fixture::{Pair, Volume, fingerprint, make_tree, run};
+use crate::fixture::{Pair, Volume, fingerprint, make_tree, run, shell};
 
 /// A mount of the peer, taken away at the end.
 struct PeerMount(String);
@@ -115,6 +115,84 @@ fn the_peer_shows_our_session() {
         assert!((0..120).contains(&age.as_secs()), "{pair:?}: {said}");
         assert_eq!(session["MountPoint"], volume.path("").trim_end_matches('/'));
     }
+}
+
+#[test]
+fn both_compact_what_both_write_on_sqlite() {
+    both_compact(Pair::SqliteFile);
+}
+
+#[test]
+fn both_compact_what_both_write_on_redis() {
+    both_compact(Pair::RedisS3);
+}
+
+/// Two writers of one chunk, each through a client of its own; both clients shorten
+/// its slice list while the other appends.
+fn both_compact(pair: Pair) {
+    let mut volume = Volume::mounted(pair);
+    let peer = PeerMount::new(&volume);
+    let paths = [volume.path("both"), format!("{}/both", peer.0)];
+    std::fs::write(&paths[0], vec![0; 1_600_000]).unwrap();
+    std::thread::scope(|scope| {
+        for (own, path) in paths.iter().enumerate() {
+            scope.spawn(move || scribble(path, own));
+        }
+    });
+    let expected: Vec<u8> = (0..800).flat_map(piece).collect();
+    // What both have under way shall end.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    drop(peer);
+    volume.unmount();
+    volume.mount(&[]);
+    assert!(
+        std::fs::read(volume.path("both")).unwrap() == expected,
+        "{pair:?}: we read what both wrote"
+    );
+    volume.unmount();
+    let peer = PeerMount::new(&volume);
+    assert!(
+        std::fs::read(format!("{}/both", peer.0)).unwrap() == expected,
+        "{pair:?}: the peer reads what both wrote"
+    );
+    drop(peer);
+    fsck(&volume);
+    if pair == Pair::SqliteFile {
+        nothing_leaks(&volume);
+    }
+}
+
+fn piece(number: usize) -> Vec<u8> {
+    vec![number as u8 | 1; 2000]
+}
+
+/// Every second piece of the file, each flushed by itself, in no order.
+fn scribble(path: &str, own: usize) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    for round in 0..400 {
+        let number = round * 239 % 400 * 2 + own;
+        file.write_all_at(&piece(number), number as u64 * 2000)
+            .unwrap();
+        file.sync_all().unwrap();
+    }
+}
+
+/// The peer's gc knows every object that is old enough for it to look at.
+fn nothing_leaks(volume: &Volume) {
+    shell(&format!(
+        "find {} -type f -exec touch -d '3 hours ago' {{}} +",
+        volume.bucket()
+    ));
+    let output = std::process::Command::new(juicefs())
+        .args(["gc", volume.url()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.contains(" 0 leaked") && text.contains(" 0 skipped"),
+        "{text}"
+    );
 }
 
 /// The peer's own check finds no block missing, and its gc nothing leaked.

@@ -130,11 +130,12 @@ fn fsx_finds_no_difference_on_redis() {
     fsx(Pair::RedisS3);
 }
 
-/// Mapped reads and writes and invalidation among all others. `make test-full`
-/// asks for 100,000 operations.
+/// Mapped reads and writes and invalidation among all others. `CARAFE_FSX_OPERATIONS`
+/// says how many. Without a trash, or it would hold everything that was ever written.
 fn fsx(pair: Pair) {
-    let operations = std::env::var("CARAFE_FSX_OPERATIONS").unwrap_or_else(|_| "1000".into());
-    let volume = Volume::mounted(pair);
+    let operations = std::env::var("CARAFE_FSX_OPERATIONS").unwrap_or_else(|_| "100000".into());
+    let mut volume = Volume::formatted_with(pair, &["--trash-days", "0"]);
+    volume.mount(&[]);
     let config = volume.scratch("fsx.toml");
     fs::write(&config, include_str!("fsx.toml")).unwrap();
     let file = volume.path("fsx.dat");
