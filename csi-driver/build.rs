@@ -6,6 +6,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed={proto}");
     }
     let descriptors = protox::compile(protos, ["proto"])?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Their Debug, in src/proto.rs, does not show their secrets.
+    let secretive = [
+        "CreateVolumeRequest",
+        "DeleteVolumeRequest",
+        "ValidateVolumeCapabilitiesRequest",
+        "ControllerExpandVolumeRequest",
+        "NodeStageVolumeRequest",
+        "NodePublishVolumeRequest",
+    ];
+    tonic_prost_build::configure()
+        .skip_debug(secretive.map(|message| format!(".csi.v1.{message}")))
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -34,6 +34,43 @@ pub struct FileSystem {
     checked: Mutex<Option<Instant>>,
 }
 
+/// A file system as the Secret describes it, before anybody knows whether it is there.
+struct Draft {
+    format: Format,
+    store: Arc<dyn ObjectStore>,
+    state: StoreState,
+}
+
+/// What a draft's store said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoreState {
+    /// It works and holds nothing.
+    Empty,
+    /// It works and holds objects.
+    Used,
+    /// The bucket is still to be made.
+    NoBucket,
+}
+
+impl Draft {
+    /// Whether the check of the draft's store says that `format`'s works, too.
+    fn checked(&self, format: &Format) -> bool {
+        let place = |format: &Format| (format.storage.clone(), format.bucket.clone());
+        let account = |format: &Format| {
+            let Format {
+                access_key,
+                secret_key,
+                session_token,
+                ..
+            } = format.clone();
+            (access_key, secret_key, session_token)
+        };
+        self.state != StoreState::NoBucket
+            && place(&self.format) == place(format)
+            && account(&self.format) == account(format)
+    }
+}
+
 /// Why a file system cannot be opened. The texts go to the claim's events.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenFailure {
@@ -123,10 +160,17 @@ impl Engines {
     ) -> Result<Arc<FileSystem>, OpenFailure> {
         let slot = self.slot(secret);
         // Several calls with one Secret wait for one opening.
-        let opened = slot
+        let opening = slot
             .cell
-            .get_or_try_init(|| self.connect(secret, may_format))
-            .await;
+            .get_or_try_init(|| self.connect(secret, may_format));
+        // Those before this call may have failed one after the other.
+        let opened = match timeout(self.patience * 4, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(OpenFailure::TimedOut {
+                what: "the file system",
+                seconds: self.patience.as_secs() * 4,
+            }),
+        };
         opened.cloned().inspect_err(|_| self.close(secret))
     }
 
@@ -190,29 +234,83 @@ impl Engines {
         slot
     }
 
+    /// Database and store are asked at once: they know nothing of each other.
     async fn connect(
         &self,
         secret: &VolumeSecret,
         may_format: bool,
     ) -> Result<Arc<FileSystem>, OpenFailure> {
+        if !may_format {
+            return match self.load(secret).await? {
+                (meta, Some(format)) => self.existing(secret, meta, format, None),
+                (meta, None) => Err(OpenFailure::Unformatted(meta.name())),
+            };
+        }
+        let (loaded, draft) = tokio::join!(self.load(secret), self.draft(secret));
+        match loaded? {
+            (meta, Some(format)) => self.existing(secret, meta, format, draft.ok()),
+            (meta, None) => self.format(secret, meta, draft?).await,
+        }
+    }
+
+    async fn load(
+        &self,
+        secret: &VolumeSecret,
+    ) -> Result<(Arc<dyn Meta>, Option<Format>), OpenFailure> {
         let options = ConnectOptions {
             timeout: self.patience,
         };
         let password = secret.meta_password();
         let connecting = carafe_meta::connect(secret.metaurl.expose(), password.as_ref(), options);
         let meta = self.within("the metadata engine", connecting).await??;
-        let loaded = self
-            .within("the metadata engine", meta.load(&self.call()))
-            .await?;
-        match loaded {
-            Ok(format) => self.existing(secret, meta, format),
-            Err(Error::NotFound) if may_format => self.format(secret, meta).await,
-            Err(Error::NotFound) => Err(OpenFailure::Unformatted(meta.name())),
-            Err(error) => Err(OpenFailure::Meta {
-                place: meta.name(),
-                error,
-            }),
+        match self.setting(&meta).await {
+            Ok(format) => Ok((meta, Some(format))),
+            Err(OpenFailure::Meta {
+                error: Error::NotFound,
+                ..
+            }) => Ok((meta, None)),
+            Err(error) => Err(error),
         }
+    }
+
+    async fn setting(&self, meta: &Arc<dyn Meta>) -> Result<Format, OpenFailure> {
+        let call = self.call();
+        let loaded = self.within("the metadata engine", meta.load(&call)).await?;
+        loaded.map_err(|error| OpenFailure::Meta {
+            place: meta.name(),
+            error,
+        })
+    }
+
+    /// What the Secret alone says about a file system, and its store.
+    async fn draft(&self, secret: &VolumeSecret) -> Result<Draft, OpenFailure> {
+        let mut format = secret.new_format()?;
+        if format.uuid.is_empty() {
+            format.uuid = uuid::Uuid::new_v4().to_string();
+        }
+        format.check()?;
+        let store = self.store(&format)?;
+        let state = match self
+            .within("the object store", carafe_object::is_empty(&store))
+            .await?
+        {
+            // The check would make it, which has time until the database has answered.
+            Err(ObjectError::NoBucket(_)) => StoreState::NoBucket,
+            Err(error) => return Err(error.into()),
+            Ok(is_empty) => {
+                self.check(&store).await?;
+                if is_empty {
+                    StoreState::Empty
+                } else {
+                    StoreState::Used
+                }
+            }
+        };
+        Ok(Draft {
+            format,
+            store,
+            state,
+        })
     }
 
     fn existing(
@@ -220,6 +318,7 @@ impl Engines {
         secret: &VolumeSecret,
         meta: Arc<dyn Meta>,
         mut format: Format,
+        draft: Option<Draft>,
     ) -> Result<Arc<FileSystem>, OpenFailure> {
         format.check()?;
         if !secret.name.is_empty() && secret.name != format.name {
@@ -230,53 +329,41 @@ impl Engines {
             });
         }
         secret.apply_credentials(&mut format);
+        let checked = draft.is_some_and(|draft| draft.checked(&format));
         let store = self.store(&format)?;
         Ok(Arc::new(FileSystem {
             meta,
             format,
             store,
-            checked: Mutex::default(),
+            checked: Mutex::new(checked.then(Instant::now)),
         }))
     }
 
-    /// Makes a new file system: the store first, since a setting without a store is of
-    /// no use, and a test object harms nobody.
+    /// Makes a new file system. Its store works: a setting without one is of no use.
     async fn format(
         &self,
         secret: &VolumeSecret,
         meta: Arc<dyn Meta>,
+        draft: Draft,
     ) -> Result<Arc<FileSystem>, OpenFailure> {
-        let mut format = secret.new_format()?;
-        if format.uuid.is_empty() {
-            format.uuid = uuid::Uuid::new_v4().to_string();
+        let Draft {
+            format,
+            store,
+            state,
+        } = draft;
+        match state {
+            StoreState::Empty => {}
+            StoreState::NoBucket => self.check(&store).await?,
+            StoreState::Used => return Err(OpenFailure::NotEmpty(store.describe(), format.name)),
         }
-        format.check()?;
-        let store = self.store(&format)?;
-        self.check(&store).await?;
-        if !self
-            .within("the object store", carafe_object::is_empty(&store))
-            .await??
-        {
-            return Err(OpenFailure::NotEmpty(store.describe(), format.name));
-        }
-        match self
-            .within(
-                "the metadata engine",
-                meta.format(&self.call(), &format, false),
-            )
-            .await?
-        {
+        let call = self.call();
+        let formatting = meta.format(&call, &format, false);
+        match self.within("the metadata engine", formatting).await? {
             Ok(()) => {}
             // Somebody else formatted it in this moment.
             Err(Error::Exists) => {
-                let theirs = self
-                    .within("the metadata engine", meta.load(&self.call()))
-                    .await?;
-                let theirs = theirs.map_err(|error| OpenFailure::Meta {
-                    place: meta.name(),
-                    error,
-                })?;
-                return self.existing(secret, meta, theirs);
+                let theirs = self.setting(&meta).await?;
+                return self.existing(secret, meta, theirs, None);
             }
             Err(error) => {
                 return Err(OpenFailure::Meta {
@@ -285,11 +372,11 @@ impl Engines {
                 });
             }
         }
-        self.within(
-            "the object store",
-            carafe_object::write_uuid(&store, &format.uuid),
-        )
-        .await??;
+        let naming = carafe_object::write_uuid(&store, &format.uuid);
+        // For people and for the peer's tools; the file system works without.
+        if let Ok(Err(error)) = self.within("the object store", naming).await {
+            tracing::warn!(name = format.name, %error, "the UUID was not written to the store");
+        }
         tracing::info!(
             name = format.name,
             engine = meta.name(),

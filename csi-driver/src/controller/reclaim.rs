@@ -10,8 +10,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use carafe_api::VolumeSecret;
 use carafe_object::ObjectStore;
 use carafe_types::{BlockKey, Error, Format, SliceId, block_count, block_len};
+use futures_util::future::join_all;
 use k8s_openapi::api::{core::v1::Secret, storage::v1::StorageClass};
 use kube::{Api, Client, api::ListParams};
+use tokio::time::timeout;
 
 use super::{Elector, Engines, FileSystem};
 
@@ -19,6 +21,10 @@ use super::{Elector, Engines, FileSystem};
 const STEP: usize = 1000;
 /// Steps in one round of one file system.
 const STEPS: usize = 50;
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Objects that are deleted at once.
+const DELETIONS: usize = 16;
 /// A class names its Secret so.
 const SECRET_NAME: &str = "csi.storage.k8s.io/provisioner-secret-name";
 const SECRET_NAMESPACE: &str = "csi.storage.k8s.io/provisioner-secret-namespace";
@@ -49,10 +55,11 @@ impl Reclaimer {
         loop {
             ticks.tick().await;
             self.engines.close_idle();
-            match self.elector.acquire().await {
-                Ok(true) => self.round().await,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the clean-up's Lease cannot be taken"),
+            match timeout(PATIENCE, self.elector.acquire()).await {
+                Ok(Ok(true)) => self.round().await,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the clean-up's Lease cannot be taken"),
+                Err(_) => tracing::warn!("the clean-up's Lease cannot be taken: no answer"),
             }
         }
     }
@@ -77,12 +84,7 @@ impl Reclaimer {
     /// The Secrets of the classes, and of what was used lately.
     async fn secrets(&self) -> Vec<VolumeSecret> {
         let mut found: BTreeMap<[u8; 32], VolumeSecret> = BTreeMap::new();
-        let classes = Api::<StorageClass>::all(self.client.clone())
-            .list(&ListParams::default())
-            .await;
-        let classes =
-            classes.inspect_err(|error| tracing::warn!(%error, "the classes cannot be listed"));
-        for class in classes.map(|list| list.items).unwrap_or_default() {
+        for class in self.classes().await {
             if class.provisioner == self.driver
                 && let Some(secret) = self.secret_of(&class).await
             {
@@ -95,6 +97,16 @@ impl Reclaimer {
         found.into_values().collect()
     }
 
+    async fn classes(&self) -> Vec<StorageClass> {
+        let api = Api::<StorageClass>::all(self.client.clone());
+        match timeout(PATIENCE, api.list(&ListParams::default())).await {
+            Ok(Ok(list)) => return list.items,
+            Ok(Err(error)) => tracing::warn!(%error, "the classes cannot be listed"),
+            Err(_) => tracing::warn!("the classes cannot be listed: no answer"),
+        }
+        Vec::new()
+    }
+
     async fn secret_of(&self, class: &StorageClass) -> Option<VolumeSecret> {
         let parameters = class.parameters.as_ref()?;
         let (name, namespace) = (
@@ -104,10 +116,8 @@ impl Reclaimer {
         if name.contains("${") || namespace.contains("${") {
             return None;
         }
-        let secret = Api::<Secret>::namespaced(self.client.clone(), namespace)
-            .get_opt(name)
-            .await
-            .ok()??;
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let secret = timeout(PATIENCE, api.get_opt(name)).await.ok()?.ok()??;
         let text = |bytes: k8s_openapi::ByteString| String::from_utf8(bytes.0).unwrap_or_default();
         let fields: BTreeMap<_, _> = secret
             .data?
@@ -137,20 +147,29 @@ pub async fn reclaim(engines: &Engines, system: &FileSystem) -> Result<usize, Er
     Ok(STEPS)
 }
 
-/// Deletes the slices' objects; answers the slices that have none left.
+/// Deletes the slices' objects; answers the slices that have none left. The first
+/// failure ends the step: a store that is gone is not asked a thousand times.
 async fn delete_slices(
     store: &dyn ObjectStore,
     format: &Format,
     slices: &[(SliceId, u32)],
 ) -> Vec<(SliceId, u32)> {
     let mut gone = Vec::with_capacity(slices.len());
-    for &(slice, size) in slices {
-        match delete_slice(store, format, slice, size).await {
-            Ok(()) => gone.push((slice, size)),
-            Err(error) => {
-                tracing::warn!(slice = slice.0, %error, "an object cannot be deleted");
-                break;
+    for some in slices.chunks(DELETIONS) {
+        let deletions = some
+            .iter()
+            .map(|&(slice, size)| delete_slice(store, format, slice, size));
+        let deleted = join_all(deletions).await;
+        for (slice, deleted) in some.iter().zip(&deleted) {
+            match deleted {
+                Ok(()) => gone.push(*slice),
+                Err(error) => {
+                    tracing::warn!(slice = slice.0.0, %error, "an object cannot be deleted");
+                }
             }
+        }
+        if deleted.iter().any(Result::is_err) {
+            break;
         }
     }
     gone
