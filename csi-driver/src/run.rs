@@ -118,6 +118,7 @@ async fn node(
     let registrations =
         server::listen(&registry).context("cannot listen in kubelet's plugins_registry")?;
     let inode = server::inode(&registry);
+    tracing::info!(socket = %registry.display(), "waiting for kubelet to register the driver");
     tokio::try_join!(
         server::serve(router, listener, stop.clone().cancelled_owned()),
         server::serve(register, registrations, async {
