@@ -89,11 +89,12 @@ impl From<StageError> for Status {
             | StageError::Plan(_)
             | StageError::CacheDir { .. } => Code::InvalidArgument,
             StageError::Busy(_) => Code::Aborted,
-            StageError::Pods(PodsError::Taken(_)) => Code::FailedPrecondition,
             // The pod may exist: kubelet asks again, which finds it.
             StageError::Pods(PodsError::Api { .. }) => Code::Unavailable,
             // All was taken back.
-            StageError::NotServed { .. } | StageError::Trouble(_) => Code::FailedPrecondition,
+            StageError::NotServed { .. }
+            | StageError::Trouble(_)
+            | StageError::Pods(PodsError::Taken(_)) => Code::FailedPrecondition,
             StageError::NotYet { .. } => Code::DeadlineExceeded,
             StageError::Mount(_) | StageError::Socket(_) | StageError::Io { .. } => Code::Internal,
         };
