@@ -22,7 +22,7 @@ async fn a_path_pattern_says_where_a_claim_lies() {
     });
     test.ask("data", "volume", SIZE, &json!({"tier": "gold"}));
     test.claim_bound("data").await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("pod", &node, &["data"]);
     test.pod_ready("pod").await;
     test.sh("pod", "echo here > /data/word && sync /data/word")
@@ -48,7 +48,7 @@ async fn mount_options_reach_the_mount() {
         mount_options: &["ro", "cache-size=64"],
     });
     test.claim("data").await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("pod", &node, &["data"]);
     test.pod_ready("pod").await;
     let refused = test.sh("pod", "echo x > /data/x").unwrap_err();

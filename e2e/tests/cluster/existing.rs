@@ -43,7 +43,7 @@ async fn a_whole_file_system_and_a_directory_of_it_are_volumes() {
         .await;
     test.static_claim("reading", &json!({}), &["ro", "subdir=/team"])
         .await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("pod", &node, &["whole", "part", "reading"]);
     test.pod_ready("pod").await;
     let read = test

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{Api, ListParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Client, Config};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cluster;
 
@@ -18,6 +19,9 @@ pub(crate) const TEST: &str = "carafe.io/test";
 
 /// How long a test waits for what takes seconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+
+/// Kubelet fails pods that it was starting when it restarts.
+static SECOND_NODE: RwLock<()> = RwLock::const_new(());
 
 /// One test's namespace; it goes when the test ends, and says what happened in
 /// it when the test fails.
@@ -179,8 +183,26 @@ impl Fixture {
             .unwrap();
     }
 
+    /// The node that most tests use: its kubelet is never restarted.
+    pub(crate) async fn node(&self) -> String {
+        self.nodes().await.swap_remove(0)
+    }
+
+    /// Two nodes, for as long as the guard lives.
+    pub(crate) async fn both_nodes(&self) -> (RwLockReadGuard<'static, ()>, [String; 2]) {
+        let guard = SECOND_NODE.read().await;
+        let mut nodes = self.nodes().await.into_iter();
+        (guard, [(); 2].map(|()| nodes.next().unwrap()))
+    }
+
+    /// A node whose kubelet may be restarted, for as long as the guard lives.
+    pub(crate) async fn restartable_node(&self) -> (RwLockWriteGuard<'static, ()>, String) {
+        let guard = SECOND_NODE.write().await;
+        (guard, self.nodes().await.swap_remove(1))
+    }
+
     /// The names of the cluster's nodes, sorted; at least two.
-    pub(crate) async fn nodes(&self) -> Vec<String> {
+    async fn nodes(&self) -> Vec<String> {
         let nodes = Api::<Node>::all(self.client.clone())
             .list(&ListParams::default())
             .await

@@ -24,7 +24,8 @@ async fn two_nodes_are_ready_and_run_pods() {
             "{conditions:?}"
         );
     }
-    for node in test.nodes().await {
+    let (_guard, nodes) = test.both_nodes().await;
+    for node in nodes {
         let name = format!("on-{node}");
         test.start_pod(&name, &node, &[]);
         test.pod_ready(&name).await;
@@ -35,7 +36,7 @@ async fn two_nodes_are_ready_and_run_pods() {
 #[tokio::test]
 async fn a_service_is_found_by_name_and_answers_from_the_other_node() {
     let test = Fixture::new("ground-service").await;
-    let nodes = test.nodes().await;
+    let (_guard, nodes) = test.both_nodes().await;
     test.apply(&toolbox_pod("server", &nodes[1], &[], "httpd -f -p 8080"))
         .unwrap();
     test.apply("{apiVersion: v1, kind: Service, metadata: {name: server}, spec: {selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}}").unwrap();
@@ -53,7 +54,7 @@ async fn a_service_is_found_by_name_and_answers_from_the_other_node() {
 async fn pods_reach_the_back_ends() {
     let test = Fixture::new("ground-backends").await;
     let backends = test.backends().await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("client", &node, &[]);
     test.pod_ready("client").await;
     for url in [&backends.redis, &backends.postgres, &backends.s3] {
@@ -79,7 +80,7 @@ async fn a_restricted_namespace_refuses_a_privileged_pod() {
         refused.contains("violates PodSecurity \"restricted:latest\""),
         "{refused}"
     );
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("good", &node, &[]);
     test.pod_ready("good").await;
 }
@@ -91,7 +92,9 @@ async fn pods_outlive_a_restart_of_kubelet() {
         println!("left out: the cluster is not on this machine, kubelet is not ours to restart");
         return;
     };
-    let node = local::nodes(&run).remove(0);
+    let (_guard, name) = test.restartable_node().await;
+    let mut nodes = local::nodes(&run).into_iter();
+    let node = nodes.find(|node| node.name() == name).unwrap();
     test.start_pod("before", &node.name(), &[]);
     test.pod_ready("before").await;
     let started = test.sh("before", "stat -c %Y /proc/1").unwrap();

@@ -9,13 +9,13 @@ use carafe_e2e::chart;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, eventually};
 use crate::mount_pods::local_node;
 
 /// A pod with a volume on the first node; answers the node and the volume's mount pod.
 async fn mounted(test: &Fixture, claim: &str) -> (String, Pod) {
     test.claim(claim).await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod(claim, &node, &[claim]);
     test.pod_ready(claim).await;
     test.sh(
@@ -82,7 +82,12 @@ async fn no_secret_is_seen_in_objects_logs_arguments_or_environments() {
         );
     }
     for part in ["carafe-node", "carafe-controller"] {
-        clean(part, &test.driver_logs(part));
+        eventually("the logs", || async {
+            let logs = test.driver_logs(part).map_err(|error| error.to_string())?;
+            clean(part, &logs);
+            Ok(())
+        })
+        .await;
     }
     for arguments in [&["describe", "pvc"][..], &["describe", "pod"]] {
         clean(&arguments.join(" "), &test.kubectl(arguments).unwrap());
@@ -178,12 +183,6 @@ async fn a_nodes_plugin_may_not_delete_another_nodes_mount_pods() {
     let test = Fixture::new("isolation-policy").await.with_driver().await;
     test.storage_class().await;
     let (node, pod) = mounted(&test, "data").await;
-    let other = test
-        .nodes()
-        .await
-        .into_iter()
-        .find(|name| *name != node)
-        .unwrap();
     let name = pod.metadata.name.unwrap();
     let delete_from = |node: &str| {
         let delete = [
@@ -197,7 +196,7 @@ async fn a_nodes_plugin_may_not_delete_another_nodes_mount_pods() {
         test.as_node_plugin(node, &delete)
     };
     delete_from(&node).expect("its own node's plugin may");
-    let refused = delete_from(&other).unwrap_err().to_string();
+    let refused = delete_from("another").unwrap_err().to_string();
     assert!(
         refused.contains("own node"),
         "says what is allowed: {refused}"

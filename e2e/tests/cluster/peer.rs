@@ -50,7 +50,7 @@ async fn the_real_juicefs_reads_a_pods_tree_and_a_pod_reads_its() {
     let test = Fixture::new("peer").await.with_driver().await;
     let system = test.storage_class().await;
     test.claim("data").await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("pod", &node, &["data"]);
     test.pod_ready("pod").await;
     let volume = test.volume_of("data").await;

@@ -14,7 +14,7 @@ async fn a_claims_size_limits_it_and_grows_at_once() {
     test.storage_class().await;
     test.ask("data", "volume", "16Mi", &json!({}));
     test.claim_bound("data").await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("pod", &node, &["data"]);
     test.pod_ready("pod").await;
     let size = || {

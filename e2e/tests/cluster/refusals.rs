@@ -62,7 +62,7 @@ async fn an_engine_that_is_not_built() {
 /// A pod with a volume made by hand that cannot be mounted; pod and claim say why.
 async fn refused_mount(test: &Fixture, attributes: &serde_json::Value, words: &[&str]) {
     test.static_claim("data", attributes, &[]).await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.apply(&toolbox_pod("pod", &node, &["data"], "true"))
         .unwrap();
     let of_pod = test.event("pod", words).await;
@@ -158,7 +158,7 @@ async fn a_claim_that_nobody_can_mount_leaves_no_mount_pod() {
     let whole = system.metaurl.clone();
     system.metaurl = system.as_user("default", "not-the-password");
     test.secret("volume", &system);
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.apply(&toolbox_pod("pod", &node, &["data"], "true"))
         .unwrap();
     println!("{}", test.event("pod", &["password"]).await);

@@ -1,6 +1,6 @@
 //! The node plugin or kubelet restarts while a pod writes.
 
-use std::time::Duration;
+use std::cell::Cell;
 
 use carafe_e2e::chart;
 use carafe_e2e::tools::Tools;
@@ -23,11 +23,9 @@ struct Writing {
 }
 
 impl Writing {
-    async fn start(name: &str) -> Self {
-        let test = Fixture::new(name).await.with_driver().await;
+    async fn start(test: Fixture, node: String) -> Self {
         test.storage_class().await;
         test.claim("data").await;
-        let node = test.nodes().await.remove(0);
         test.apply(&toolbox_pod("writer", &node, &["data"], WRITER))
             .unwrap();
         test.pod_ready("writer").await;
@@ -54,13 +52,14 @@ impl Writing {
             self.test
                 .sh("writer", "cat /data/last 2>/dev/null || echo 0")
         };
-        let before: u64 = read().unwrap().trim().parse().unwrap();
+        let before = Cell::new(None);
         eventually("progress of the writer", || async {
-            let now: u64 = read()
-                .map_err(|error| error.to_string())?
-                .trim()
-                .parse()
-                .unwrap_or_default();
+            let now = read().map_err(|error| error.to_string())?;
+            let now: u64 = now.trim().parse().unwrap_or_default();
+            let before = before.get().unwrap_or_else(|| {
+                before.set(Some(now));
+                now
+            });
             if now > before + 5 {
                 return Ok(());
             }
@@ -110,7 +109,9 @@ impl Writing {
 
 #[tokio::test]
 async fn a_writer_does_not_notice_that_the_node_plugin_restarts() {
-    let writing = Writing::start("restarts-plugin").await;
+    let test = Fixture::new("restarts-plugin").await.with_driver().await;
+    let node = test.node().await;
+    let writing = Writing::start(test, node).await;
     let before = writing.plugin().await.unwrap();
     let name = before.metadata.name.clone().unwrap();
     // Without a grace period: as a crash, not as an orderly end.
@@ -138,12 +139,13 @@ async fn a_writer_does_not_notice_that_the_node_plugin_restarts() {
 
 #[tokio::test]
 async fn a_writer_does_not_notice_that_kubelet_restarts() {
-    let writing = Writing::start("restarts-kubelet").await;
-    let Some(node) = local_node(&writing.node) else {
+    let test = Fixture::new("restarts-kubelet").await.with_driver().await;
+    let (_guard, name) = test.restartable_node().await;
+    let Some(node) = local_node(&name) else {
         return;
     };
+    let writing = Writing::start(test, name).await;
     node.restart_kubelet(&Tools::find().unwrap()).unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
     writing.goes_on().await;
     writing.end().await;
 }

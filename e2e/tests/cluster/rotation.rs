@@ -27,7 +27,7 @@ async fn mounted(test: &Fixture, system: &FileSystem) {
         ],
     });
     test.claim("data").await;
-    let node = test.nodes().await.remove(0);
+    let node = test.node().await;
     test.start_pod("pod", &node, &["data"]);
     test.pod_ready("pod").await;
     write_and_read(test, "before").unwrap();
