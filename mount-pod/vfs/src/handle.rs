@@ -13,7 +13,7 @@ use carafe_state::{Entry, HandleRecord, IdKind, Region, Table};
 use carafe_types::{Error, Ino, Result};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{DirItem, OpenFlags, file::File, reader::ahead::Ahead};
+use crate::{OpenFlags, file::File, ops::dirs::Page, reader::ahead::Ahead};
 
 /// An open file or directory.
 pub(crate) struct Handle {
@@ -35,7 +35,7 @@ pub(crate) enum Kind {
     /// With the entries of the last page that the caller had no room for.
     Directory {
         ino: Ino,
-        left: Mutex<Vec<DirItem>>,
+        left: Mutex<Option<Page>>,
     },
     /// A virtual file, as it was when it was opened.
     Virtual(Bytes),

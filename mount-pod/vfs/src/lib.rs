@@ -33,6 +33,7 @@ mod internal;
 mod invalidate;
 mod ops;
 mod reader;
+mod recent;
 mod reply;
 mod vfs;
 mod writer;

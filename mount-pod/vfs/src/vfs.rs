@@ -19,11 +19,16 @@ use crate::{
     gate::Gate,
     handle::Handles,
     invalidate::Notices,
+    recent::{Asked, Recent},
     writer::{
         commit::{self, Commits},
         flush,
     },
 };
+
+/// How often an answer is asked for again that a change may have overtaken. A file that
+/// changes that often is in use, and then known without asking.
+const ASK_AGAIN: usize = 4;
 
 /// What a [`Vfs`] is made of.
 pub struct Parts {
@@ -59,6 +64,7 @@ pub(crate) struct Core {
     pub(crate) files: Arc<Files>,
     pub(crate) commits: Commits,
     pub(crate) compactions: Compactions,
+    pub(crate) recent: Recent,
     /// Wakes the flusher because the pool runs out.
     pub(crate) pressure: Notify,
     /// Held by the one who takes slice ids from the engine.
@@ -86,6 +92,7 @@ impl Vfs {
             files: Arc::default(),
             commits: Commits::default(),
             compactions: Compactions::default(),
+            recent: Recent::default(),
             pressure: Notify::new(),
             refill: Mutex::default(),
             orders: AtomicU64::new(start),
@@ -170,6 +177,50 @@ impl Core {
             attr_ttl: self.config.attr_timeout,
             entry_ttl,
         }
+    }
+
+    /// What the kernel learns of a name that was looked for.
+    pub(crate) async fn found(
+        &self,
+        call: &Call,
+        ino: Ino,
+        attr: Attr,
+        asked: Asked,
+    ) -> Result<Entry> {
+        let attr = self.newest(call, ino, attr, asked).await?;
+        Ok(self.entry(ino, attr))
+    }
+
+    /// The attributes with what this client committed since they were asked for.
+    async fn newest(
+        &self,
+        call: &Call,
+        ino: Ino,
+        mut attr: Attr,
+        mut asked: Asked,
+    ) -> Result<Attr> {
+        for _ in 0..ASK_AGAIN {
+            // What is dirty first, then what changed: see `Recent::changed`.
+            let file = self.files.find(ino);
+            let (dirty, newest) = match &file {
+                Some(file) => {
+                    let state = file.state.lock();
+                    (
+                        state.with_dirty(attr.clone()),
+                        Some(state.with_commits(attr)),
+                    )
+                }
+                None => (attr, None),
+            };
+            match newest {
+                _ if !self.recent.since(ino, asked) => return Ok(dirty),
+                Some(newest) => return Ok(newest),
+                None => {}
+            }
+            asked = self.recent.asked();
+            attr = self.meta.getattr(call, ino).await?;
+        }
+        Ok(attr)
     }
 
     /// What the kernel learns of attributes.

@@ -128,6 +128,17 @@ impl State {
         attr
     }
 
+    /// An answer that may be older than a commit of this client: what commits change is
+    /// as the last of them left it, or newer.
+    pub(crate) fn with_commits(&self, mut attr: Attr) -> Attr {
+        if let Some(known) = &self.attr {
+            attr.length = known.length;
+            attr.mtime = known.mtime;
+            attr.ctime = attr.ctime.max(known.ctime);
+        }
+        self.with_dirty(attr)
+    }
+
     /// Takes attributes that the engine told. `asked` is the version when it was asked:
     /// an answer older than a change of ours is not taken. What another client changed
     /// makes cached lists old. Whether what was known is still true.

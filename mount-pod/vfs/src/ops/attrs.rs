@@ -34,6 +34,7 @@ impl Vfs {
             Some(file) => core.setattr_of(call, &file, set).await?,
             None => core.meta.setattr(call, ino, set).await?,
         };
+        core.recent.changed(ino);
         Ok(core.attributes(ino, attr))
     }
 
@@ -60,7 +61,7 @@ impl Core {
         let mut state = file.state.lock();
         state.learn(&attr, asked);
         if state.version != asked {
-            return Ok(state.attr.clone().unwrap_or(attr));
+            return Ok(state.with_commits(attr));
         }
         // What was dirty when this began and was given up since still shows once.
         if let Some((end, mtime)) = before.filter(|_| state.is_dirty()) {
@@ -74,7 +75,11 @@ impl Core {
     async fn setattr_of(&self, call: &Call, file: &File, set: &SetAttr) -> Result<Attr> {
         let asked = file.state.lock().version;
         let attr = self.meta.setattr(call, file.ino, set).await?;
-        file.state.lock().learn(&attr, asked);
-        Ok(attr)
+        let mut state = file.state.lock();
+        state.learn(&attr, asked);
+        if state.version == asked {
+            return Ok(attr);
+        }
+        Ok(state.with_commits(attr))
     }
 }

@@ -4,11 +4,13 @@
 //! cursor and 2. What a page had too much for the caller is kept with the handle for
 //! its next question, and nothing else: memory is bounded by one page a handle.
 
+use std::time::Instant;
+
 use carafe_meta::{Call, Cursor, DirEntry};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 use parking_lot::Mutex;
 
-use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, internal, vfs::Core};
+use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, internal, recent::Asked, vfs::Core};
 
 const BEHIND_DOT: u64 = 1;
 const BEHIND_DOTS: u64 = 2;
@@ -54,7 +56,7 @@ impl Vfs {
         let Kind::Directory { ino: inner, left } = &handle.kind else {
             return Err(Error::NotDirectory);
         };
-        if let Some(items) = take_left(left, cookie, plus) {
+        if let Some(items) = core.take_left(left, cookie, plus) {
             let items = items.into_iter().take(limit).collect();
             return Ok(items);
         }
@@ -66,10 +68,15 @@ impl Vfs {
         if items.len() < limit {
             let cursor = Cursor(cookie.saturating_sub(BEHIND_DOTS));
             let room = limit - items.len();
+            let asked = core.recent.asked();
             let shown = core.shown(call, *inner, cursor, room, plus).await?;
-            items.extend(shown.into_iter().map(|entry| core.item(entry)));
+            items.extend(shown.into_iter().map(|entry| core.item(entry, asked)));
+            *left.lock() = Some(Page {
+                items: items.clone(),
+                asked,
+                at: Instant::now(),
+            });
         }
-        left.lock().clone_from(&items);
         items.truncate(limit);
         Ok(items)
     }
@@ -86,14 +93,24 @@ impl Vfs {
     }
 }
 
-/// The rest of the last page, if `cookie` goes on within it. From the start, a
-/// listing is always asked for anew.
-fn take_left(left: &Mutex<Vec<DirItem>>, cookie: u64, plus: bool) -> Option<Vec<DirItem>> {
-    let left = left.lock();
-    let at = left.iter().position(|item| item.next == cookie)?;
-    let rest = &left[at + 1..];
-    let answers = cookie > BEHIND_DOTS && !rest.is_empty() && plus == rest[0].entry.is_some();
-    answers.then(|| rest.to_vec())
+/// The last page of a listing, for a caller that had no room for all of it.
+#[derive(Debug)]
+pub(crate) struct Page {
+    items: Vec<DirItem>,
+    asked: Asked,
+    at: Instant,
+}
+
+impl Page {
+    /// The rest of the page, if `cookie` goes on within it. From the start, a listing
+    /// is always asked for anew.
+    fn rest(&self, cookie: u64, plus: bool) -> Option<&[DirItem]> {
+        let at = self.items.iter().position(|item| item.next == cookie)?;
+        let rest = &self.items[at + 1..];
+        let first = rest.first()?;
+        let answers = cookie > BEHIND_DOTS && (!plus || first.entry.is_some());
+        answers.then_some(rest)
+    }
 }
 
 impl Core {
@@ -135,7 +152,29 @@ impl Core {
         }
     }
 
-    fn item(&self, entry: DirEntry) -> DirItem {
+    /// What is left of the last page. Its attributes go to the kernel as new: those of
+    /// inodes that were changed since are left out, and none is kept beyond its time.
+    fn take_left(
+        &self,
+        left: &Mutex<Option<Page>>,
+        cookie: u64,
+        plus: bool,
+    ) -> Option<Vec<DirItem>> {
+        let left = left.lock();
+        let page = left.as_ref()?;
+        if plus && page.at.elapsed() >= self.config.attr_timeout {
+            return None;
+        }
+        let mut items = page.rest(cookie, plus)?.to_vec();
+        for item in &mut items {
+            item.entry = item
+                .entry
+                .take_if(|entry| !self.recent.since(entry.ino, page.asked));
+        }
+        Some(items)
+    }
+
+    fn item(&self, entry: DirEntry, asked: Asked) -> DirItem {
         let DirEntry {
             name,
             ino,
@@ -144,6 +183,8 @@ impl Core {
             next,
         } = entry;
         let entry = attr.map(|attr: Attr| self.entry(ino, attr));
+        // Without attributes, the kernel asks for those that it needs.
+        let entry = entry.filter(|_| !self.recent.since(ino, asked));
         DirItem {
             ino: self.outer(ino),
             name,

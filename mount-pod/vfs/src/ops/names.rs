@@ -21,12 +21,13 @@ impl Vfs {
         if internal::is_hidden(parent, name) {
             return Err(Error::NotFound);
         }
+        let asked = core.recent.asked();
         let (ino, attr) = match name {
             b"." => (parent, core.meta.getattr(call, parent).await?),
             b".." => core.parent_of(call, parent).await?,
             _ => core.meta.lookup(call, parent, name).await?,
         };
-        Ok(core.entry(ino, attr))
+        core.found(call, ino, attr, asked).await
     }
 
     /// A symbolic link's target.
@@ -118,8 +119,11 @@ impl Vfs {
         let core = &*self.core;
         let ino = core.ordinary(ino)?;
         let parent = core.changing(parent, name)?;
+        let asked = core.recent.asked();
         let attr = core.meta.link(call, ino, parent, name).await?;
-        Ok(core.entry(ino, attr))
+        let entry = core.found(call, ino, attr, asked).await?;
+        core.recent.changed(ino);
+        Ok(entry)
     }
 
     /// Removes a file's name. Unwritten data of a file that somebody has open stays

@@ -10,7 +10,8 @@ use carafe_meta::{Call, FileLock, LockKind, LockRange, NewNode, SetAttr};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
 use crate::{
-    Created, OpenFlags, Opened, Vfs, file::File, handle::Kind, reader::ahead::Ahead, vfs::Core,
+    Created, OpenFlags, Opened, Vfs, file::File, handle::Kind, reader::ahead::Ahead, recent::Asked,
+    vfs::Core,
 };
 
 impl Vfs {
@@ -52,6 +53,7 @@ impl Vfs {
             umask,
             ..NewNode::default()
         };
+        let asked = core.recent.asked();
         // Not truncated there: what is dirty here must be cut off in the same order.
         let (ino, attr, made) = core
             .meta
@@ -66,7 +68,9 @@ impl Vfs {
         }
         // The key was the creation's; what follows may be done again.
         let call = &unkeyed(call);
-        let (file, keep_cache) = core.open_file(call, ino, Some(attr.clone())).await?;
+        let (file, keep_cache) = core
+            .open_file(call, ino, Some((attr.clone(), asked)))
+            .await?;
         let flags = if made {
             flags.without_truncate()
         } else {
@@ -139,13 +143,14 @@ impl Vfs {
 }
 
 impl Core {
-    /// Counts an open. `told` is what the engine just said of the file, if it did.
+    /// Counts an open. `told` is what the engine just said of the file, if it did, and
+    /// when it was asked.
     /// Whether what the kernel has cached is still true.
     pub(crate) async fn open_file(
         &self,
         call: &Call,
         ino: Ino,
-        told: Option<Attr>,
+        told: Option<(Attr, Asked)>,
     ) -> Result<(Arc<File>, bool)> {
         loop {
             let file = self.files.find_or_make(ino);
@@ -158,7 +163,8 @@ impl Core {
                 continue;
             }
             let attr = match (&told, opens) {
-                (Some(attr), _) => Ok(attr.clone()),
+                (Some((attr, told)), _) if !self.recent.since(ino, *told) => Ok(attr.clone()),
+                (Some(_), _) => self.meta.getattr(call, ino).await,
                 (None, 0) => self.meta.open(call, ino).await,
                 (None, _) => self.meta.getattr(call, ino).await,
             };

@@ -29,6 +29,7 @@ impl Vfs {
             .meta
             .fallocate(call, file.ino, how, offset, len)
             .await?;
+        core.recent.changed(file.ino);
         let mut state = file.state.lock();
         state.lists.clear();
         state.changed_by_us(attr);
@@ -97,6 +98,7 @@ impl Vfs {
             .meta
             .copy_range(call, source.ino, from.2, target.ino, to.2, len)
             .await?;
+        core.recent.changed(target.ino);
         let mut state = target.state.lock();
         state.lists.clear();
         state.changed_by_us(attr);

@@ -120,6 +120,7 @@ impl Core {
                 .unwrap_or_else(|| Err(Error::Io("a commit was not answered".into())));
             match answer {
                 Ok(attr) => {
+                    self.recent.changed(file.ino);
                     committed(file, attr, &batch.commits);
                     let own = batch.commits.iter().filter(|commit| commit.ino == file.ino);
                     own.for_each(|commit| {

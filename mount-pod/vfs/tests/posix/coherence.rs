@@ -1,12 +1,15 @@
 //! Who sees what when.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use carafe_meta::{Call, SetAttr};
 use carafe_types::{Ino, Timestamp};
 use carafe_vfs::{Config, OpenFlags, WriteFlags};
 
-use crate::fixture::{BLOCK, Volume, pattern};
+use crate::fixture::{BLOCK, Mount, Volume, pattern};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dirty_bytes_are_read_without_a_flush() {
@@ -199,4 +202,87 @@ async fn a_write_by_others_clears_suid() {
         .unwrap();
     let attr = mount.vfs.getattr(&mount.call, file.ino).await.unwrap().attr;
     assert_eq!(attr.mode, 0o755);
+}
+
+/// Asks for attributes, and lets a commit and a close overtake the engine's answer; the
+/// length that the answer tells in the end.
+async fn overtaken<F>(ask: impl FnOnce(Arc<Mount>, Ino) -> F) -> Option<u64>
+where
+    F: Future<Output = Option<u64>> + Send + 'static,
+{
+    let volume = Volume::new().await;
+    let mount = Arc::new(volume.mount(Config::default()).await);
+    let file = mount.create("growing").await;
+    mount.write(&file, 0, b"old").await.unwrap();
+    mount.fsync(&file).await.unwrap();
+    mount.write(&file, 3, b" and new").await.unwrap();
+    volume.mood.hold.store(true, Ordering::SeqCst);
+    let asking = tokio::spawn(ask(Arc::clone(&mount), file.ino));
+    volume.mood.held.notified().await;
+    mount.close(file).await.unwrap();
+    volume.mood.go.notify_one();
+    asking.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_that_a_commit_overtakes_tells_the_new_length() {
+    let length = overtaken(|mount, _| async move {
+        let found = mount.vfs.lookup(&mount.call, Ino::ROOT, b"growing").await;
+        Some(found.unwrap().attr.length)
+    });
+    assert_eq!(length.await, Some(11));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_mode_that_a_commit_overtakes_tells_the_new_length() {
+    let length = overtaken(|mount, ino| async move {
+        let set = SetAttr {
+            mode: Some(0o600),
+            ..SetAttr::default()
+        };
+        let changed = mount.vfs.setattr(&mount.call, ino, &set).await.unwrap();
+        assert_eq!(changed.attr.mode, 0o600);
+        Some(changed.attr.length)
+    });
+    assert_eq!(length.await, Some(11));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_that_a_commit_overtakes_tells_no_old_length() {
+    let length = overtaken(|mount, _| async move {
+        let (vfs, call) = (&mount.vfs, &mount.call);
+        let opened = vfs.opendir(call, Ino::ROOT).await.unwrap();
+        let listed = vfs.readdir(call, Ino::ROOT, opened.handle, 2, 10, true);
+        let items = listed.await.unwrap();
+        assert_eq!(items.len(), 1);
+        items[0].entry.as_ref().map(|entry| entry.attr.length)
+    });
+    assert_eq!(length.await, None, "the kernel asks for it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest_of_a_page_tells_nothing_that_has_changed_since() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    for name in ["one", "two", "three"] {
+        let file = mount.create(name).await;
+        mount.close(file).await.unwrap();
+    }
+    let (vfs, call) = (&mount.vfs, &mount.call);
+    let opened = vfs.opendir(call, Ino::ROOT).await.unwrap();
+    let list = |cookie, limit| vfs.readdir(call, Ino::ROOT, opened.handle, cookie, limit, true);
+    let all = list(0, 5).await.unwrap();
+    let changed = all[3].ino;
+    let set = SetAttr {
+        mode: Some(0o600),
+        ..SetAttr::default()
+    };
+    vfs.setattr(call, changed, &set).await.unwrap();
+    let rest = list(all[2].next, 10).await.unwrap();
+    let told = rest.iter().find(|item| item.ino == changed).unwrap();
+    let old = told
+        .entry
+        .as_ref()
+        .is_some_and(|entry| entry.attr.mode != 0o600);
+    assert!(!old, "an old mode must not reach the kernel as new");
 }

@@ -15,6 +15,7 @@ use carafe_meta::{
     SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
 };
 use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
+use tokio::sync::Notify;
 
 /// How an engine behaves.
 #[derive(Debug, Default)]
@@ -31,6 +32,12 @@ pub(crate) struct Mood {
     pub(crate) refuse_compactions: AtomicBool,
     /// How many did.
     pub(crate) refused: AtomicU64,
+    /// The next answer but a `getattr`'s is kept back once it is known.
+    pub(crate) hold: AtomicBool,
+    /// One was kept back.
+    pub(crate) held: Notify,
+    /// It may go on.
+    pub(crate) go: Notify,
     /// The slices of all commits that were answered or lost.
     pub(crate) commits: AtomicU64,
 }
@@ -85,6 +92,17 @@ impl Engine {
     }
 }
 
+impl Mood {
+    /// Keeps an answer back while other operations overtake it.
+    async fn keep_back<T>(&self, what: &str, answer: T) -> T {
+        if what != "getattr" && self.hold.swap(false, Ordering::SeqCst) {
+            self.held.notify_one();
+            self.go.notified().await;
+        }
+        answer
+    }
+}
+
 macro_rules! forward {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
@@ -106,7 +124,8 @@ macro_rules! forward {
             }
 
             $(async fn $name(&self, call: &Call, $($arg: $kind),*) -> $answer {
-                self.below.$name(call, $($arg),*).await
+                let answer = self.below.$name(call, $($arg),*).await;
+                self.mood.keep_back(stringify!($name), answer).await
             })*
         }
     };
