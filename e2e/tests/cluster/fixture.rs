@@ -137,11 +137,12 @@ impl Fixture {
             .await;
     }
 
-    /// Waits for an event about the object whose message holds all the `words` (in
+    /// Waits for a warning about the object whose message holds all the `words` (in
     /// lower case), and
     /// returns the message.
     pub(crate) async fn event(&self, object: &str, words: &[&str]) -> String {
-        let of_object = ListParams::default().fields(&format!("involvedObject.name={object}"));
+        let of_object =
+            ListParams::default().fields(&format!("type=Warning,involvedObject.name={object}"));
         let found = std::sync::Mutex::new(String::new());
         eventually("an event", || async {
             let events = self.api::<Event>().list(&of_object).await;

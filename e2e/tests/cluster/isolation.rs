@@ -179,28 +179,35 @@ async fn a_process_in_a_mount_pod_reaches_neither_its_node_nor_another_mount() {
 
 /// The API server decides as for the plugin of the node that the token names.
 #[tokio::test]
-async fn a_nodes_plugin_may_not_delete_another_nodes_mount_pods() {
+async fn a_nodes_plugin_may_make_and_delete_its_own_nodes_mount_pods_only() {
     let test = Fixture::new("isolation-policy").await.with_driver().await;
     test.storage_class().await;
     let (node, pod) = mounted(&test, "data").await;
-    let name = pod.metadata.name.unwrap();
-    let delete_from = |node: &str| {
-        let delete = [
-            "delete",
-            "pod",
-            &name,
-            "--namespace",
-            chart::MOUNT_NAMESPACE,
-            "--dry-run=server",
-        ];
-        test.as_node_plugin(node, &delete)
-    };
-    delete_from(&node).expect("its own node's plugin may");
-    let refused = delete_from("another").unwrap_err().to_string();
-    assert!(
-        refused.contains("own node"),
-        "says what is allowed: {refused}"
-    );
+    let directory = tempfile::tempdir().unwrap();
+    let another = directory.path().join("pod.json");
+    fs::write(&another, another_like(&pod).to_string()).unwrap();
+    let another = another.to_string_lossy();
+    let name = pod.metadata.name.as_deref().unwrap();
+    for action in [&["delete", "pod", name][..], &["create", "-f", &another]] {
+        let dry = ["--namespace", chart::MOUNT_NAMESPACE, "--dry-run=server"];
+        let from = |node: &str| test.as_node_plugin(node, &[action, &dry].concat());
+        from(&node).expect("its own node's plugin may");
+        let refused = from("another").unwrap_err().to_string();
+        assert!(
+            refused.contains("own node"),
+            "says what is allowed: {refused}"
+        );
+    }
+}
+
+/// The same pod by another name.
+fn another_like(pod: &Pod) -> Value {
+    let name = format!("{}-2", pod.metadata.name.as_deref().unwrap());
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": pod.metadata.labels},
+        "spec": pod.spec,
+    })
 }
 
 impl Fixture {

@@ -133,14 +133,12 @@ async fn a_full_file_system() {
     for claim in ["one", "two", "three"] {
         test.ask(claim, "volume", SIZE, &json!({}));
     }
-    eventually("an event that says so", || async {
+    eventually("a warning that says so", || async {
+        let warnings = ["get", "events", "--field-selector=type=Warning"];
         let said = test
-            .kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}"])
+            .kubectl(&[&warnings[..], &["-o", "jsonpath={.items[*].message}"]].concat())
             .map_err(|error| error.to_string())?;
-        if ["no space", "quota", "full"]
-            .iter()
-            .any(|word| said.contains(word))
-        {
+        if said.contains("no space left") {
             println!("{said}");
             return Ok(());
         }
