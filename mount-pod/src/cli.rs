@@ -8,7 +8,7 @@ mod supervise;
 mod umount;
 mod work;
 
-use std::future::Future;
+use std::{future::Future, io::IsTerminal};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -46,6 +46,7 @@ impl Cli {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
             .init();
     }
 

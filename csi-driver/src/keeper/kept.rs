@@ -173,6 +173,11 @@ impl Kept {
         self.state.lock().served
     }
 
+    /// Whether a client came that holds nothing either: nobody will give it back.
+    pub fn is_lost(&self) -> bool {
+        self.state.lock().lost
+    }
+
     /// How far the client has come.
     pub fn phase(&self) -> Phase {
         self.phase.borrow().clone()

@@ -284,6 +284,18 @@ pub(super) fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
+/// Whether a container of the pod runs, as far as kubelet has told.
+pub(super) fn is_running(pod: &Pod) -> bool {
+    let containers = pod
+        .status
+        .iter()
+        .flat_map(|status| &status.container_statuses);
+    let mut states = containers
+        .flatten()
+        .filter_map(|container| container.state.as_ref());
+    !has_ended(pod) && states.any(|state| state.running.is_some())
+}
+
 /// The volume that a mount pod serves.
 pub(super) fn volume_of(pod: &Pod) -> Option<&str> {
     let (tags, notes) = (
@@ -318,6 +330,22 @@ mod tests {
 
     fn status(json: &str) -> PodStatus {
         serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_pod_runs_while_a_container_of_it_does() {
+        let pod = |state: &str| -> Pod {
+            let text = r#"{"containerStatuses":[{"name":"mount","image":"x","imageID":"","ready":true,"restartCount":0,"state":STATE}]}"#;
+            Pod {
+                status: Some(status(&text.replace("STATE", state))),
+                ..Pod::default()
+            }
+        };
+        assert!(is_running(&pod(r#"{"running":{}}"#)));
+        assert!(!is_running(&pod(
+            r#"{"waiting":{"reason":"CrashLoopBackOff"}}"#
+        )));
+        assert!(!is_running(&Pod::default()), "kubelet has told nothing");
     }
 
     #[test]

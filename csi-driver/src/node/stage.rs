@@ -27,7 +27,7 @@ use super::{
     directory,
     error::{StageError, UnstageError},
     plan::{MountPlan, NodeIdentity, SOCKET_VOLUME, VolumeRequest, plan},
-    pods::{Ensured, PodRef, Pods, PodsError, has_ended, reference, volume_of},
+    pods::{Ensured, PodRef, Pods, PodsError, has_ended, is_running, reference, volume_of},
 };
 use crate::{
     config::NodeArgs,
@@ -42,6 +42,8 @@ const RECONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const END_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the node's own disks may take.
 pub(super) const KERNEL_PATIENCE: Duration = Duration::from_secs(20);
+/// What a running pod has not done that is waited for.
+const NOT_BACK: &str = "runs, and has not connected since the node plugin started";
 /// How many seconds a mount pod has to exit once its mount is gone.
 const POD_GRACE: u32 = 30;
 
@@ -166,6 +168,13 @@ impl Stager {
             if kept.wait_held(RECONNECT_PATIENCE).await && mounted {
                 return Ok(Some(kept));
             }
+            if mounted && self.may_still_come(&kept).await? {
+                return Err(StageError::NotYet {
+                    volume: volume.to_owned(),
+                    pod: kept.pod().to_owned(),
+                    progress: NOT_BACK.to_owned(),
+                });
+            }
             tracing::warn!(
                 volume,
                 "the mount's connection was lost: it is mounted anew"
@@ -176,6 +185,19 @@ impl Stager {
             .await
             .map_err(io_error("remove a dead mount"))?;
         Ok(None)
+    }
+
+    /// Whether the mount's pod runs and has only not yet given back what it holds, as on
+    /// a node that is short of time: applications still use the mount, which must not be
+    /// taken from them. A pod that never will is for its administrator to delete.
+    async fn may_still_come(&self, kept: &Kept) -> Result<bool, PodsError> {
+        if kept.is_held() || kept.is_lost() {
+            return Ok(false);
+        }
+        let pods = self.pods.list().await?;
+        Ok(pods
+            .iter()
+            .any(|pod| pod.metadata.name.as_deref() == Some(kept.pod()) && is_running(pod)))
     }
 
     /// The volume's kept mount; if there is none and yet something is mounted, the one
@@ -433,9 +455,16 @@ impl Stager {
 
     /// Whether the mount's client may have what is not written back, and is there to
     /// do so.
-    async fn may_hold_data(&self, kept: &Kept) -> Result<bool, PodsError> {
+    async fn may_hold_data(&self, kept: &Kept) -> Result<bool, UnstageError> {
         let volume = kept.volume();
         if !kept.wait_held(RECONNECT_PATIENCE).await {
+            if self.may_still_come(kept).await? {
+                return Err(UnstageError::NotReleased {
+                    volume: volume.to_owned(),
+                    pod: kept.pod().to_owned(),
+                    reason: NOT_BACK.to_owned(),
+                });
+            }
             tracing::warn!(
                 volume,
                 "the mount's connection was lost before its last write-back"

@@ -26,8 +26,9 @@ pub struct VolumeSecret {
     pub secret_key: Secret,
     /// A temporary session's token.
     pub token: Secret,
-    /// Options of `juicefs format`, as `trash-days=1,block-size=4096`.
-    pub format_options: String,
+    /// Options of `juicefs format`, as `trash-days=1,block-size=4096`; keys may stand
+    /// among them.
+    pub format_options: Secret,
     /// Environment variables: `META_PASSWORD`, `JFS_RSA_PASSPHRASE` …
     pub envs: BTreeMap<String, Secret>,
     /// The private RSA key (PEM) of an encrypted volume.
@@ -80,7 +81,7 @@ impl VolumeSecret {
             "access-key" | "access_key" => self.access_key = text,
             "secret-key" | "secret_key" => self.secret_key = Secret::new(text),
             "token" | "session-token" => self.token = Secret::new(text),
-            "format-options" => self.format_options = text,
+            "format-options" => self.format_options = Secret::new(text),
             "encrypt_rsa_key" | "encrypt-rsa-key" => self.encrypt_rsa_key = Secret::new(value),
             "uuid" => self.uuid = text,
             "envs" if !text.is_empty() => {
@@ -144,6 +145,7 @@ impl VolumeSecret {
         self.apply_credentials(&mut format);
         for option in self
             .format_options
+            .expose()
             .split(',')
             .map(str::trim)
             .filter(|o| !o.is_empty())
@@ -254,7 +256,9 @@ mod tests {
         );
         assert_eq!(secret.meta_password(), Some(Secret::new("x")));
         assert!(
-            !format!("{secret:?}").contains("pw"),
+            !["pw", "trash-days"]
+                .iter()
+                .any(|hidden| format!("{secret:?}").contains(hidden)),
             "nothing secret is printed"
         );
     }
@@ -264,13 +268,13 @@ mod tests {
         let secret = VolumeSecret {
             name: "n".into(),
             bucket: "b".into(),
-            format_options: "block-size=1MiB,capacity=1.5T".into(),
+            format_options: Secret::new("block-size=1MiB,capacity=1.5T"),
             ..VolumeSecret::default()
         };
         let format = secret.new_format().unwrap();
         assert_eq!((format.block_size, format.capacity), (1024, 3 << 39));
         let huge = VolumeSecret {
-            format_options: "capacity=18446744073709551615".into(),
+            format_options: Secret::new("capacity=18446744073709551615"),
             ..secret
         };
         assert!(huge.new_format().is_err(), "it is not shifted away");
@@ -292,7 +296,7 @@ mod tests {
         let secret = VolumeSecret {
             name: "n".into(),
             bucket: "b".into(),
-            format_options: "trash-dais=1".into(),
+            format_options: Secret::new("trash-dais=1"),
             ..VolumeSecret::default()
         };
         assert!(

@@ -164,9 +164,8 @@ impl Core {
             }
             let attr = match (&told, opens) {
                 (Some((attr, told)), _) if !self.recent.since(ino, *told) => Ok(attr.clone()),
-                (Some(_), _) => self.meta.getattr(call, ino).await,
                 (None, 0) => self.meta.open(call, ino).await,
-                (None, _) => self.meta.getattr(call, ino).await,
+                _ => self.meta.getattr(call, ino).await,
             };
             match attr.and_then(regular) {
                 Ok(attr) => return Ok((Arc::clone(&file), self.count_open(&file, &attr, asked))),
