@@ -4,7 +4,6 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -192,12 +191,4 @@ fn postgres_programs() -> Result<PathBuf> {
         Some(programs) => Ok(programs),
         None => bail!("PostgreSQL is not installed; run `make tools`"),
     }
-}
-
-/// redis-cli for the run's server, with the password in the environment.
-pub fn redis_cli(run: &Run, backends: &Backends) -> Result<Command> {
-    let mut cli = Command::new("redis-cli");
-    cli.env("REDISCLI_AUTH", backends.password()?)
-        .args(["-h", &run.host_address().to_string()]);
-    Ok(cli)
 }

@@ -153,7 +153,7 @@ pub fn load(run: &Run, images: &[Image]) -> Result<()> {
 }
 
 /// Brings images to these nodes.
-pub fn load_on(run: &Run, nodes: &[Node], images: &[Image]) -> Result<()> {
+fn load_on(run: &Run, nodes: &[Node], images: &[Image]) -> Result<()> {
     let work = tempfile::tempdir_in(run.dir())?;
     for image in images {
         let archive = image.archive(work.path())?;

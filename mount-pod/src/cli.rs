@@ -18,7 +18,7 @@ pub(crate) use engine::{connect_with, load, warnings};
 use crate::failure::Failure;
 
 /// POSIX file systems on object storage, byte-compatible with JuiceFS
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version, about, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Log more: debug
@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     Format(format::FormatArgs),
     Mount(Box<mount::MountArgs>),
@@ -71,9 +71,11 @@ pub(crate) fn small_runtime(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime
-        .map_err(Failure::system("start a runtime"))?
-        .block_on(work)
+    let runtime = runtime.map_err(Failure::system("start a runtime"))?;
+    let done = runtime.block_on(work);
+    // A thread that waits for the keeper for ever must not keep the process.
+    runtime.shutdown_background();
+    done
 }
 
 /// This machine's name, or the pod's.

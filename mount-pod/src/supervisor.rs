@@ -96,9 +96,12 @@ impl Held {
             FromPod::InitDone { blob } => self.attach.init = Some(blob.clone()),
             FromPod::Ready => self.serving = true,
             FromPod::Failed { .. } => (self.serving, self.explained) = (false, true),
-            FromPod::Released => self.serving = false,
-            FromPod::Hello(_) | FromPod::Pong { .. } | FromPod::Stats { .. } | FromPod::Unknown => {
-            }
+            // One that has released serves on until it is told to end.
+            FromPod::Released
+            | FromPod::Hello(_)
+            | FromPod::Pong { .. }
+            | FromPod::Stats { .. }
+            | FromPod::Unknown => {}
         }
         false
     }

@@ -14,19 +14,26 @@ use super::{Kept, Phase, kept::is_fuse_device};
 
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Between two attempts at a socket that fails.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// Answers connections one at a time; a new one ends the old one, whose client is
 /// dead or about to be.
 pub(super) async fn serve(kept: Weak<Kept>, listener: Listener) {
     let mut session = None::<AbortOnDropHandle<()>>;
+    let mut pause = SHORTEST_PAUSE;
     loop {
         let peer = match listener.accept().await {
             Ok(peer) => peer,
             Err(error) => {
                 tracing::error!(%error, "the keeper's socket failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
                 continue;
             }
         };
+        pause = SHORTEST_PAUSE;
         let Some(kept) = kept.upgrade() else { return };
         if let Some(old) = session.take() {
             old.abort();

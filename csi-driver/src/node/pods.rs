@@ -111,6 +111,9 @@ enum Request {
     TimedOut,
 }
 
+/// Between two attempts to make a pod.
+const PAUSE: Duration = Duration::from_millis(100);
+
 async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Request> {
     match tokio::time::timeout(PATIENCE, request).await {
         Ok(answer) => Ok(answer?),
@@ -129,6 +132,8 @@ impl Pods for KubePods {
                 Err(error) => return Err(failed("create", &name, &error)),
             }
             let Some(found) = self.get(&name).await? else {
+                // It went in between; not asked again as fast as the server answers.
+                tokio::time::sleep(PAUSE).await;
                 continue;
             };
             if volume_of(&found) != volume_of(pod) {

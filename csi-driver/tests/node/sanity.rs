@@ -2,12 +2,7 @@
 //! controller on SQLite and a directory, the node on pods that are threads. The same
 //! against the real client runs in the cluster tests.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 
 use carafe_csi_driver::{
     controller::{ClaimTags, ControllerService, Engines, Tags},
@@ -48,7 +43,7 @@ async fn csi_sanity_is_content() {
 
     let secrets = world.path("secrets.yaml");
     std::fs::write(&secrets, secrets_of_every_call(&world.path(""))).unwrap();
-    let mut sanity = tokio::process::Command::new(csi_sanity());
+    let mut sanity = tokio::process::Command::new(carafe_testkit::csi_sanity());
     sanity
         .arg(format!("--csi.endpoint={}", socket.display()))
         .arg(format!("--csi.secrets={}", secrets.display()))
@@ -92,22 +87,4 @@ fn secrets_of_every_call(root: &Path) -> String {
         );
     }
     yaml
-}
-
-/// The newest that `make tools` built, beside the sidecars.
-fn csi_sanity() -> PathBuf {
-    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
-    let cache = std::env::var_os("CARAFE_CACHE")
-        .map_or_else(|| home().join(".cache/carafe"), PathBuf::from);
-    let directories = std::fs::read_dir(cache.join("bin"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let built = directories
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("sidecars-"))
-        .map(|entry| entry.path().join("csi-sanity"))
-        .filter(|program| program.is_file());
-    let newest =
-        built.max_by_key(|program| program.metadata().and_then(|meta| meta.modified()).ok());
-    newest.expect("csi-sanity is not built: run `make tools`")
 }

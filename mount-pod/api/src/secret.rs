@@ -113,7 +113,7 @@ impl VolumeSecret {
     }
 
     /// Whether there is enough here to format a new file system.
-    pub fn can_format(&self) -> Result<(), SecretError> {
+    fn can_format(&self) -> Result<(), SecretError> {
         if self.name.is_empty() {
             return Err(SecretError::Missing(
                 "name",
@@ -175,7 +175,7 @@ impl VolumeSecret {
 
 fn apply_format_option(format: &mut Format, option: &str) -> Result<(), SecretError> {
     let (key, value) = option.split_once('=').unwrap_or((option, ""));
-    let bad = || SecretError::FormatOptions(format!("{key}={value}: this value cannot be read"));
+    let bad = || SecretError::FormatOptions(format!("the value of {key} cannot be read"));
     let flag = || {
         matches!(value, "" | "true" | "1")
             .then_some(true)
@@ -201,12 +201,20 @@ fn apply_format_option(format: &mut Format, option: &str) -> Result<(), SecretEr
         "no-update" | "force" | "no-agent" | "verbose" | "quiet" | "debug" | "trace"
         | "no-color" => {}
         _ => {
-            return Err(SecretError::FormatOptions(format!(
-                "there is no option {key:?}"
-            )));
+            return Err(SecretError::FormatOptions(unknown(option, key)));
         }
     }
     Ok(())
+}
+
+/// What looks like a name is named. All else may be the rest of a key with a comma.
+fn unknown(option: &str, key: &str) -> String {
+    let is_name = key.len() < 32 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if is_name && option.contains('=') {
+        format!("there is no option {key:?}")
+    } else {
+        "one of them is not NAME=VALUE with a known name; values cannot hold commas".into()
+    }
 }
 
 /// A block size in KiB; a bare number counts KiB.
@@ -289,6 +297,25 @@ mod tests {
             secret.new_format(),
             Err(SecretError::Missing("name", _))
         ));
+    }
+
+    #[test]
+    fn the_rest_of_a_key_is_not_repeated() {
+        for options in [
+            "secret-key=ab,cd",
+            "secret-key=ab,CD=",
+            "secret-key:cd",
+            "trash-days=cd",
+        ] {
+            let secret = VolumeSecret {
+                name: "n".into(),
+                bucket: "b".into(),
+                format_options: Secret::new(options),
+                ..VolumeSecret::default()
+            };
+            let error = secret.new_format().unwrap_err().to_string();
+            assert!(!error.to_lowercase().contains("cd"), "{error}");
+        }
     }
 
     #[test]

@@ -50,7 +50,11 @@ pub async fn format_volume(
         .await
         .map_err(FormatFailure::Engine)?;
     if how != Formatting::Again {
-        write_uuid(store, &format.uuid).await?;
+        // The volume is made: a store that fails from now on must not make it look as if
+        // it were not.
+        if let Err(error) = write_uuid(store, &format.uuid).await {
+            tracing::warn!(%error, "the store is not marked with the volume's UUID");
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::engine;
 use crate::failure::Failure;
 
 /// Format a volume: write its setting into the metadata engine
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct FormatArgs {
     /// The metadata engine, e.g. redis://host:6379/1 or sqlite3://path.db
     #[arg(value_name = "META-URL")]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Mount a volume at a directory
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct MountArgs {
     /// The metadata engine
     #[arg(value_name = "META-URL")]

@@ -9,7 +9,7 @@ use super::engine;
 use crate::failure::Failure;
 
 /// Show a volume's setting, sessions and usage as JSON
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct StatusArgs {
     /// The metadata engine
     #[arg(value_name = "META-URL")]

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Serve what the node plugin's keeper hands over (runs in a mount pod)
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct SuperviseArgs {
     /// The directory of the keeper's socket
     #[arg(long, default_value = carafe_api::handover::SOCKET_DIR)]

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::failure::Failure;
 
 /// Unmount, and wait until all that was written is committed
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct UmountArgs {
     /// Where it is mounted
     mount_point: PathBuf,

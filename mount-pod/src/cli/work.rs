@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{failure::Failure, worker};
 
 /// Serve a mount for the supervisor on standard input (started by it)
-#[derive(Args, Debug)]
+#[derive(Args)]
 #[command(hide = true)]
 pub(crate) struct WorkArgs {}
 

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use carafe_api::handover::{FromKeeper, FromPod};
@@ -13,11 +14,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Held, Readiness, Upstream};
 use crate::failure::Failure;
 
+/// How often a worker is asked again that could not commit all: the mount stays while
+/// something would be lost with it.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
+
 /// The host's side of a mount.
 pub(crate) struct Host {
     mount_point: PathBuf,
     readiness: Readiness,
     orders: VecDeque<FromKeeper>,
+    /// The worker was asked to commit all, and has not yet said that it has.
+    releasing: bool,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -30,6 +37,7 @@ impl Host {
             mount_point,
             readiness,
             orders: VecDeque::new(),
+            releasing: false,
             terminate: signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?,
             interrupt: signal(SignalKind::interrupt()).map_err(Failure::system("watch SIGINT"))?,
         })
@@ -51,7 +59,9 @@ impl Upstream for Host {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = tokio::time::sleep(ASK_AGAIN), if self.releasing => {}
         }
+        self.releasing = true;
         Ok(FromKeeper::Release)
     }
 

@@ -35,10 +35,14 @@ enum Connection {
 impl Pod {
     /// Connects, and waits for what the keeper hands over.
     pub(crate) async fn attach(dir: PathBuf, name: String) -> Result<(Self, Held), Failure> {
-        let client = connecting(dir.clone()).await.map_err(stopped)??;
-        let (client, attached) = introduce(client, hello(&name), Bundle::default()).await?;
-        let terminate =
+        // First of all: the first process of a container is deaf to signals otherwise.
+        let mut terminate =
             signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?;
+        let client = tokio::select! {
+            client = connecting(dir.clone()) => client.map_err(stopped)??,
+            _ = terminate.recv() => return Err(Failure::Mount("told to end before a mount was handed over".into())),
+        };
+        let (client, attached) = introduce(client, hello(&name), Bundle::default()).await?;
         let connection = Connection::Up(Link::new(client.into_channel().into_fd())?);
         let held = Held {
             attach: attached.attach,

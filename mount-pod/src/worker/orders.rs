@@ -80,10 +80,13 @@ async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, F
     match order {
         FromKeeper::Secret { secret } => stack.credentials.rotate(*secret),
         FromKeeper::Release => {
-            if let Err(error) = stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
-                tracing::error!(%error, "not all that was written is committed yet");
+            // Silence means: not yet. Whoever wants the release asks again.
+            match stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
+                Ok(()) => keeper.send(&FromPod::Released, &[]).await?,
+                Err(error) => {
+                    tracing::error!(%error, "not all that was written is committed yet");
+                }
             }
-            keeper.send(&FromPod::Released, &[]).await?;
         }
         FromKeeper::End => return Ok(true),
         FromKeeper::Ping { id } => {
@@ -92,24 +95,28 @@ async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, F
                 .await?;
         }
         FromKeeper::Stats { id } => {
-            let usage = usage(stack).await;
-            keeper.send(&FromPod::Stats { id, usage }, &[]).await?;
+            // An engine that fails has no figures: nobody shall take zeros for them.
+            if let Some(usage) = usage(stack).await {
+                keeper.send(&FromPod::Stats { id, usage }, &[]).await?;
+            }
         }
         FromKeeper::Attach(_) | FromKeeper::Refused { .. } | FromKeeper::Unknown => {}
     }
     Ok(false)
 }
 
-async fn usage(stack: &Stack) -> Usage {
-    let stat = stack
+async fn usage(stack: &Stack) -> Option<Usage> {
+    let asked = stack
         .meta
         .statfs(&carafe_meta::Call::internal(), stack.root)
-        .await
-        .unwrap_or_default();
-    Usage {
+        .await;
+    let stat = asked
+        .inspect_err(|error| tracing::warn!(%error, "the engine does not tell the usage"))
+        .ok()?;
+    Some(Usage {
         total_bytes: stat.total_bytes,
         free_bytes: stat.free_bytes,
         used_inodes: stat.used_inodes,
         free_inodes: stat.free_inodes,
-    }
+    })
 }

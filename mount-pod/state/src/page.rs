@@ -68,7 +68,7 @@ impl Page {
     }
 
     /// Whether `offset..` may be written now.
-    pub fn is_writable(&self, offset: usize) -> bool {
+    fn is_writable(&self, offset: usize) -> bool {
         offset >= self.frozen.load(Ordering::Relaxed) as usize
             || self.held.views.load(Ordering::Acquire) == 0
     }

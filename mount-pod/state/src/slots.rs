@@ -254,11 +254,6 @@ impl Slots {
         self.inner.big.trim(big);
         self.inner.small.trim(small);
     }
-
-    /// How many small slots there are.
-    pub fn small_count(&self) -> u32 {
-        self.inner.small.area().count
-    }
 }
 
 impl Inner {

@@ -11,4 +11,4 @@ mod tools;
 pub use process::{Server, free_port};
 pub use redis::Redis;
 pub use s3::S3;
-pub use tools::{juicefs, juicefs_version, tool};
+pub use tools::{csi_sanity, juicefs, juicefs_version, tool};

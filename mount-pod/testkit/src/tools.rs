@@ -20,6 +20,12 @@ pub fn juicefs() -> PathBuf {
     juicefs_version("juicefs")
 }
 
+/// Kubernetes's conformance test for CSI drivers, which is built with the sidecars.
+pub fn csi_sanity() -> PathBuf {
+    find("sidecars", "csi-sanity")
+        .unwrap_or_else(|| panic!("csi-sanity is not built: run `make tools`"))
+}
+
 /// The peer of another version, by the name of its module in `e2e/tools`.
 pub fn juicefs_version(module: &str) -> PathBuf {
     if module == "juicefs"

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, open, openat, statat};
+use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
 
 /// A cache directory. All that lies below is reached from its descriptor, never by a
 /// path, so that it may be a mount that no path leads to.
@@ -51,17 +51,6 @@ impl CacheDirectory {
             DIRECTORY | OFlags::NOFOLLOW,
             Mode::empty(),
         )?)
-    }
-
-    /// Whether this is the directory at `path` now.
-    pub fn is_at(&self, path: &Path) -> bool {
-        let same = || {
-            Some((
-                fstat(&self.fd).ok()?,
-                statat(CWD, path, AtFlags::empty()).ok()?,
-            ))
-        };
-        same().is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 }
 
