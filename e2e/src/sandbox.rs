@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -247,6 +249,7 @@ pub fn run_init(spec_file: &Path) -> Result<()> {
 
 fn prepare_mounts(spec: &Spec) -> Result<()> {
     mount("proc", "/proc", "proc", MountFlags::empty(), None)?;
+    leave_served_mounts(&fs::read_to_string("/proc/self/mountinfo")?);
     for cover in &spec.covers {
         let source = replacement(&spec.dir, cover);
         mount_bind(&source, cover).with_context(|| {
@@ -268,10 +271,35 @@ fn prepare_mounts(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
+/// The machine's FUSE mounts were copied with all others: while a copy lives, their
+/// servers do not learn that they were unmounted.
+fn leave_served_mounts(table: &str) {
+    for point in served_mounts(table) {
+        // A mount that nobody serves any more may refuse; it is no worse than before.
+        let _ = unmount(point, UnmountFlags::DETACH);
+    }
+}
+
+fn served_mounts(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().rev().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let is_served = kind.starts_with("fuse.") || kind.starts_with("fuse ");
+        mount.split(' ').nth(4).filter(|_| is_served)
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_served_mounts_are_left() {
+        let table = "21 1 0:20 / /proc rw - proc proc rw\n\
+                     30 1 0:50 / /mnt/a rw,nosuid shared:7 - fuse.carafe carafe:x rw,user_id=0\n\
+                     31 1 0:51 / /sys/fs/fuse/connections rw - fusectl fusectl rw\n";
+        assert_eq!(served_mounts(table).collect::<Vec<_>>(), ["/mnt/a"]);
+    }
 
     #[test]
     fn a_process_is_told_from_a_later_one_with_its_id() {
