@@ -93,7 +93,7 @@ pub fn start(run: &Run, sandbox: &Sandbox, tools: &Tools) -> Result<Backends> {
     start_postgres(run, sandbox, &backends)?;
     for (name, port) in [("redis", 6379), ("s3", 9000), ("postgres", 5432)] {
         let address = SocketAddr::from((run.host_address(), port));
-        shell::wait_until(name, Duration::from_secs(20), || {
+        shell::wait_until(name, Duration::from_mins(1), || {
             TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
             Ok(())
         })

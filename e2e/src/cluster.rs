@@ -104,7 +104,7 @@ fn wait_for_nodes(run: &Run, tools: &Tools, nodes: &[Node]) -> Result<()> {
     ];
     args.extend(nodes.iter().map(|node| format!("node/{}", node.name())));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let waited = shell::wait_until("nodes Ready", Duration::from_mins(1), || {
+    let waited = shell::wait_until("nodes Ready", Duration::from_mins(2), || {
         control_plane::kubectl(run, tools, &args).map(drop)
     });
     waited.with_context(|| {

@@ -42,7 +42,7 @@ pub fn start(run: &Run, sandbox: &Sandbox, tools: &Tools) -> Result<()> {
 
 /// Waits until the API server says that it is ready.
 pub fn wait_ready(run: &Run, sandbox: &Sandbox, tools: &Tools) -> Result<()> {
-    let waited = shell::wait_until("API server", Duration::from_mins(1), || {
+    let waited = shell::wait_until("API server", Duration::from_mins(3), || {
         kubectl(
             run,
             tools,

@@ -83,7 +83,7 @@ impl Node {
     }
 
     fn wait_for_containerd(&self, sandbox: &Sandbox) -> Result<()> {
-        shell::wait_until("containerd", Duration::from_secs(20), || {
+        shell::wait_until("containerd", Duration::from_mins(1), || {
             shell::run(self.ctr().arg("version")).map(drop)
         })
         .with_context(|| shell::tail_of_file(&sandbox.log("containerd"), 15))
