@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod attributes;
 pub mod capability;
 pub mod config;
 pub mod controller;

@@ -9,6 +9,9 @@ use tokio::{
     time::timeout,
 };
 
+/// How long the node's own disks and mounts may take, as a rule.
+pub const KERNEL_PATIENCE: Duration = Duration::from_secs(20);
+
 /// A set of locks that exist only while somebody wants them.
 #[derive(Clone, Debug, Default)]
 pub struct KeyedLock {

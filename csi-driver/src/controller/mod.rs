@@ -31,9 +31,9 @@ pub use pattern::{Names, PatternError, Tags};
 pub use reclaim::{Reclaimer, reclaim};
 
 use crate::{
+    attributes::{CLAIM_NAME, CLAIM_NAMESPACE, MOUNT_OPTIONS, SUB_PATH},
     capability,
     lock::KeyedLock,
-    node::{CLAIM_NAME, CLAIM_NAMESPACE, MOUNT_OPTIONS, SUB_PATH},
     proto::csi::{
         CapacityRange, ControllerExpandVolumeRequest, ControllerExpandVolumeResponse,
         ControllerGetCapabilitiesRequest, ControllerGetCapabilitiesResponse,

@@ -1,7 +1,6 @@
 //! One kept mount.
 
 use std::{
-    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -476,18 +475,6 @@ impl State {
         self.questions.push(question);
         Some(answer)
     }
-}
-
-/// Whether the descriptor is one of the FUSE device: what a pod gives back is looked
-/// at before it is kept.
-pub(super) fn is_fuse_device(fd: impl AsFd) -> bool {
-    const FUSE: (u32, u32) = (10, 229);
-    rustix::fs::fstat(fd).is_ok_and(|stat| {
-        (
-            rustix::fs::major(stat.st_rdev),
-            rustix::fs::minor(stat.st_rdev),
-        ) == FUSE
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use carafe_api::handover::{Bundle, FromKeeper, FromPod, HandoverError, Hello, Li
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Kept, Phase, kept::is_fuse_device};
+use super::{Kept, Phase};
+use crate::mount::is_fuse_device;
 
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 

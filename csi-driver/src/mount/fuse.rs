@@ -4,12 +4,12 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chown, open},
+    fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chown, fstat, major, minor, open},
     mount::{MountFlags, OpenTreeFlags, open_tree},
 };
 
@@ -45,6 +45,12 @@ pub enum MountError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+/// Whether the descriptor is one of the FUSE device.
+pub fn is_fuse_device(fd: impl AsFd) -> bool {
+    const FUSE: (u32, u32) = (10, 229);
+    fstat(fd).is_ok_and(|stat| (major(stat.st_rdev), minor(stat.st_rdev)) == FUSE)
 }
 
 /// Opens a new connection to the kernel, not yet mounted.

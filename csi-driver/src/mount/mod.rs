@@ -9,7 +9,9 @@ mod fuse;
 mod table;
 
 pub use bind::{bind, make_directory, remove_directory, unmount, unmount_lazily};
-pub use fuse::{FUSE_TYPE, MountError, cache_directory, clone_device, mount_fuse, open_device};
+pub use fuse::{
+    FUSE_TYPE, MountError, cache_directory, clone_device, is_fuse_device, mount_fuse, open_device,
+};
 pub use table::{MountEntry, MountTable};
 
 use std::{

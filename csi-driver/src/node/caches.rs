@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use carafe_api::CacheOptions;
 
-use super::{error::StageError, stage::KERNEL_PATIENCE};
-use crate::lock::Turn;
+use super::error::StageError;
+use crate::lock::{KERNEL_PATIENCE, Turn};
 
 /// What a directory is called that is being removed.
 const RETIRED: &str = ".retired";

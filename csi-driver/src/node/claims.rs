@@ -12,11 +12,7 @@ use kube::{
 use tokio::time::timeout;
 
 use super::plan::Claim;
-
-/// Volume attribute that the controller sets: the claim's namespace.
-pub const CLAIM_NAMESPACE: &str = "carafe.io/namespace";
-/// Volume attribute that the controller sets: the claim's name.
-pub const CLAIM_NAME: &str = "carafe.io/persistentvolumeclaim";
+use crate::attributes::{CLAIM_NAME, CLAIM_NAMESPACE};
 
 /// How long the API server may take: who cannot be told is not waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

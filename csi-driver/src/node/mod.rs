@@ -11,7 +11,9 @@ mod error;
 mod plan;
 mod pods;
 mod publish;
+mod recover;
 mod stage;
+mod unstage;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,20 +25,16 @@ use std::{
 use carafe_api::{VolumeSecret, handover::Usage};
 use tonic::{Request, Response, Status, async_trait};
 
-pub use claims::{CLAIM_NAME, CLAIM_NAMESPACE, Claims, KubeClaims};
+pub use claims::{Claims, KubeClaims};
 pub use error::{PublishError, StageError, StatsError, UnpublishError, UnstageError};
-pub use plan::{
-    Claim, MOUNT_OPTIONS, MountPlan, NodeIdentity, PlanError, SOCKET_VOLUME, SUB_PATH,
-    VolumeRequest, plan,
-};
+pub use plan::{Claim, MountPlan, NodeIdentity, PlanError, SOCKET_VOLUME, VolumeRequest, plan};
 pub use pods::{Ensured, KubePods, PodRef, Pods, PodsError};
 use publish::{Outcome, Publication};
-use stage::KERNEL_PATIENCE;
 pub use stage::Stager;
 
 use crate::{
     capability,
-    lock::{self, KeyedLock, Turn},
+    lock::{self, KERNEL_PATIENCE, KeyedLock, Turn},
     proto::csi::{
         NodeGetCapabilitiesRequest, NodeGetCapabilitiesResponse, NodeGetInfoRequest,
         NodeGetInfoResponse, NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse,

@@ -18,15 +18,13 @@ use k8s_openapi::{
     },
 };
 
-use super::claims::CLAIM_NAME;
-use crate::config::MountPodArgs;
+use crate::{
+    attributes::{CLAIM_NAME, MOUNT_OPTIONS, SUB_PATH},
+    config::MountPodArgs,
+};
 
 /// The name of the pod's volume that the keeper's socket lies in.
 pub const SOCKET_VOLUME: &str = "keeper";
-/// Volume attribute: the sub-directory to mount (JuiceFS's name).
-pub const SUB_PATH: &str = "subPath";
-/// Volume attribute: mount options, with commas between them (JuiceFS's name).
-pub const MOUNT_OPTIONS: &str = "mountOptions";
 
 /// A second is a short answer to SIGTERM, so the pod gets a day: it serves until the
 /// keeper releases it, and an eviction must not cut that short.

@@ -1,4 +1,4 @@
-//! Staging: from a request to a mount that a pod serves, and back to nothing.
+//! Staging: from a request to a mount that a pod serves.
 //!
 //! Each call may end at any await, because kubelet hangs up or the plugin is stopped.
 //! What it leaves then is found by the next call, by the plugin's next life, or by
@@ -16,7 +16,6 @@ use std::{
 use carafe_api::{
     VolumeSecret,
     handover::{Bundle, Listener, MOUNT_POD_USER},
-    labels,
 };
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::{Instant, timeout_at};
@@ -25,27 +24,21 @@ use super::{
     caches,
     claims::Claims,
     directory,
-    error::{StageError, UnstageError},
+    error::StageError,
     plan::{MountPlan, NodeIdentity, SOCKET_VOLUME, VolumeRequest, plan},
-    pods::{Ensured, PodRef, Pods, PodsError, has_ended, is_running, reference, volume_of},
+    pods::{Ensured, PodRef, Pods, PodsError, is_running, volume_of},
 };
 use crate::{
     config::NodeArgs,
     keeper::{Keeper, Kept, NotServed, Phase},
-    lock::Turn,
+    lock::{KERNEL_PATIENCE, Turn},
     mount::{self, FUSE_TYPE, MountTable},
 };
 
 /// How long a pod may take to give its descriptors back after a restart of the plugin.
-const RECONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a client may take for the kernel's last pages after the unmount.
-const END_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the node's own disks may take.
-pub(super) const KERNEL_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// What a running pod has not done that is waited for.
-const NOT_BACK: &str = "runs, and has not connected since the node plugin started";
-/// How many seconds a mount pod has to exit once its mount is gone.
-const POD_GRACE: u32 = 30;
+pub(super) const NOT_BACK: &str = "runs, and has not connected since the node plugin started";
 
 /// The volumes that this node has mounted. Its callers have the volume's turn.
 pub struct Stager {
@@ -74,50 +67,6 @@ impl Stager {
             claims,
             keeper: Keeper::default(),
         }
-    }
-
-    /// Listens for the mount pods that another life of this plugin made, so that they
-    /// give back what they hold.
-    pub async fn recover(&self) -> Result<usize, PodsError> {
-        let pods = self.pods.list().await?;
-        caches::remove_retired(&self.config.cache_dirs);
-        Ok(pods.iter().filter(|pod| self.listen_for(pod)).count())
-    }
-
-    /// Whether the pod can give something back, and is listened for.
-    fn listen_for(&self, pod: &Pod) -> bool {
-        self.recover_pod(pod).unwrap_or_else(|reason| {
-            let pod = reference(pod).name;
-            tracing::warn!(pod, reason, "a mount pod cannot be reached");
-            false
-        })
-    }
-
-    fn recover_pod(&self, pod: &Pod) -> Result<bool, String> {
-        let pod_ref = reference(pod);
-        let (Some(volume), Some(staging)) = (volume_of(pod), self.staging_of(pod)) else {
-            return Ok(false);
-        };
-        let dir = self.socket_dir(&pod_ref);
-        // The directory of a pod that has ended stays until the pod is deleted.
-        if has_ended(pod) || !dir.is_dir() {
-            return Ok(false);
-        }
-        let listener = Listener::bind(&dir, MOUNT_POD_USER).map_err(|error| error.to_string())?;
-        let kept = Kept::empty(volume.to_owned(), staging, pod_ref.name);
-        kept.serve(listener, pod_ref.uid);
-        self.keeper.insert(kept);
-        Ok(true)
-    }
-
-    /// Where the pod's volume is staged, if it can be true: the path comes from the
-    /// cluster and is unmounted one day.
-    fn staging_of(&self, pod: &Pod) -> Option<PathBuf> {
-        let notes = pod.metadata.annotations.as_ref()?;
-        let staging = PathBuf::from(notes.get(labels::STAGING_PATH)?);
-        let kubelet_dir = self.config.kubelet_dir.canonicalize().ok()?;
-        let is_ours = staging.starts_with(&kubelet_dir) && !staging.iter().any(|part| part == "..");
-        is_ours.then_some(staging)
     }
 
     /// Mounts the volume at its staging path unless it is, passes on a changed
@@ -190,7 +139,7 @@ impl Stager {
     /// Whether the mount's pod runs and has only not yet given back what it holds, as on
     /// a node that is short of time: applications still use the mount, which must not be
     /// taken from them. A pod that never will is for its administrator to delete.
-    async fn may_still_come(&self, kept: &Kept) -> Result<bool, PodsError> {
+    pub(super) async fn may_still_come(&self, kept: &Kept) -> Result<bool, PodsError> {
         if kept.is_held() || kept.is_lost() {
             return Ok(false);
         }
@@ -202,7 +151,11 @@ impl Stager {
 
     /// The volume's kept mount; if there is none and yet something is mounted, the one
     /// that a pod may still give back.
-    async fn known(&self, volume: &str, mounted: bool) -> Result<Option<Arc<Kept>>, PodsError> {
+    pub(super) async fn known(
+        &self,
+        volume: &str,
+        mounted: bool,
+    ) -> Result<Option<Arc<Kept>>, PodsError> {
         let kept = self.keeper.get(volume);
         if kept.is_some() || !mounted {
             return Ok(kept);
@@ -381,7 +334,7 @@ impl Stager {
         })
     }
 
-    fn socket_dir(&self, pod: &PodRef) -> PathBuf {
+    pub(super) fn socket_dir(&self, pod: &PodRef) -> PathBuf {
         directory::empty_dir(&self.config.kubelet_dir, &pod.uid, SOCKET_VOLUME)
     }
 
@@ -399,7 +352,7 @@ impl Stager {
 
     /// Takes back a mount that was never served, or cannot be any more: what it holds
     /// is lost. An error means that its pod may be left.
-    async fn discard(&self, kept: &Kept, turn: &Turn) -> Result<(), PodsError> {
+    pub(super) async fn discard(&self, kept: &Kept, turn: &Turn) -> Result<(), PodsError> {
         if let Err(error) = unmount_lazily(kept.staging(), turn).await {
             tracing::warn!(%error, volume = kept.volume(), "cannot unmount");
         }
@@ -417,145 +370,7 @@ impl Stager {
         }
     }
 
-    /// Commits what the volume's client holds, unmounts, and takes the mount pod away.
-    pub async fn unstage(
-        &self,
-        volume: &str,
-        staging: &Path,
-        turn: &Turn,
-    ) -> Result<(), UnstageError> {
-        let unmount_failed = |source| UnstageError::Unmount {
-            volume: volume.to_owned(),
-            source,
-        };
-        let look_failed = |source| UnstageError::Look {
-            volume: volume.to_owned(),
-            source,
-        };
-        let path = staging.to_owned();
-        let staging = turn
-            .aside(KERNEL_PATIENCE, move || mount::absolute(&path))
-            .await;
-        let staging = staging.map_err(look_failed)?;
-        let mounted = is_mounted(&staging, turn).await.map_err(look_failed)?;
-        match self.known(volume, mounted).await? {
-            None => self.clear_pods(volume, turn).await?,
-            Some(kept) if mounted && self.may_hold_data(&kept).await? => {
-                self.release(&kept).await?;
-                unmount(&staging, turn).await.map_err(unmount_failed)?;
-                self.end(&kept, turn).await?;
-            }
-            Some(kept) if mounted => self.discard(&kept, turn).await?,
-            // An earlier call came this far.
-            Some(kept) => self.end(&kept, turn).await?,
-        }
-        // Nobody serves what is still there: another life's, or a copy.
-        unmount_lazily(&staging, turn).await.map_err(unmount_failed)
-    }
-
-    /// Whether the mount's client may have what is not written back, and is there to
-    /// do so.
-    async fn may_hold_data(&self, kept: &Kept) -> Result<bool, UnstageError> {
-        let volume = kept.volume();
-        if !kept.wait_held(RECONNECT_PATIENCE).await {
-            if self.may_still_come(kept).await? {
-                return Err(UnstageError::NotReleased {
-                    volume: volume.to_owned(),
-                    pod: kept.pod().to_owned(),
-                    reason: NOT_BACK.to_owned(),
-                });
-            }
-            tracing::warn!(
-                volume,
-                "the mount's connection was lost before its last write-back"
-            );
-            return Ok(false);
-        }
-        if !kept.was_served() {
-            return Ok(false);
-        }
-        if self.pods.find(kept.pod()).await?.is_none() && !kept.is_connected() {
-            tracing::warn!(
-                volume,
-                "the mount pod was deleted before its last write-back"
-            );
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    async fn release(&self, kept: &Kept) -> Result<(), UnstageError> {
-        let released = kept.release(self.config.release_timeout).await;
-        released.map_err(|error| UnstageError::not_released(kept.volume(), kept.pod(), &error))
-    }
-
-    /// The volume is unmounted: its client commits what came last, and its pod ends.
-    async fn end(&self, kept: &Kept, turn: &Turn) -> Result<(), PodsError> {
-        let pod = self.pods.find(kept.pod()).await?;
-        if let Some(pod) = &pod {
-            self.pods.delete(pod, POD_GRACE).await?;
-        }
-        if !kept.end(END_PATIENCE).await {
-            let volume = kept.volume();
-            tracing::warn!(volume, "the mount pod did not end in time");
-        }
-        self.keeper.remove(kept.volume());
-        self.remove_caches(kept.pod(), turn).await;
-        if let Some(pod) = &pod {
-            let _ = tokio::time::timeout(END_PATIENCE, self.pods.wait_gone(pod)).await;
-        }
-        Ok(())
-    }
-
-    /// Deletes mount pods of a volume that is not kept.
-    async fn clear_pods(&self, volume: &str, turn: &Turn) -> Result<(), PodsError> {
-        let pods = self.pods.list().await?;
-        for pod in pods.iter().filter(|pod| volume_of(pod) == Some(volume)) {
-            let pod = reference(pod);
-            self.pods.delete(&pod, 0).await?;
-            self.remove_caches(&pod.name, turn).await;
-        }
-        Ok(())
-    }
-
-    /// The mount pods that may serve nothing, with their volumes.
-    pub(super) async fn idle_pods(&self) -> Result<Vec<(String, Pod)>, PodsError> {
-        let pods = self.pods.list().await?.into_iter();
-        Ok(pods
-            .filter_map(|pod| Some((volume_of(&pod)?.to_owned(), pod)))
-            .filter(|(volume, _)| !self.keeper.get(volume).is_some_and(|kept| kept.is_held()))
-            .collect())
-    }
-
-    /// Deletes a mount pod that serves nothing: nothing is mounted at its staging path,
-    /// and nobody has given it a connection. A failed stage could not delete it, or
-    /// kubelet has forgotten its volume, as after a restart of the node.
-    pub(super) async fn sweep(
-        &self,
-        volume: &str,
-        pod: &Pod,
-        turn: &Turn,
-    ) -> Result<(), PodsError> {
-        let Some(staging) = self.staging_of(pod) else {
-            return Ok(());
-        };
-        let held = self.keeper.get(volume).is_some_and(|kept| kept.is_held());
-        if held || is_mounted(&staging, turn).await.unwrap_or(true) {
-            return Ok(());
-        }
-        let pod = reference(pod);
-        tracing::info!(
-            volume,
-            pod = pod.name,
-            "a mount pod serves nothing: deleting it"
-        );
-        self.keeper.remove(volume);
-        self.pods.delete(&pod, 0).await?;
-        self.remove_caches(&pod.name, turn).await;
-        Ok(())
-    }
-
-    async fn remove_caches(&self, pod: &str, turn: &Turn) {
+    pub(super) async fn remove_caches(&self, pod: &str, turn: &Turn) {
         if !self.config.keep_cache && !pod.is_empty() {
             caches::retire(&self.config.cache_dirs, pod, turn).await;
         }
@@ -607,30 +422,7 @@ fn mount_and_keep(
     Ok(Kept::new(staging, pod, plan.arguments, plan.secret, bundle))
 }
 
-/// umount(2) waits while the kernel writes back: out of sight if the client does not
-/// take the pages in time.
-async fn unmount(staging: &Path, turn: &Turn) -> std::io::Result<()> {
-    let path = staging.to_owned();
-    match turn
-        .aside(END_PATIENCE, move || mount::unmount(&path))
-        .await
-    {
-        Ok(()) => Ok(()),
-        // Somebody has a file open who is no longer a pod of this volume, or the client
-        // is slow.
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::ResourceBusy | std::io::ErrorKind::TimedOut
-            ) =>
-        {
-            unmount_lazily(staging, turn).await
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn unmount_lazily(staging: &Path, turn: &Turn) -> std::io::Result<()> {
+pub(super) async fn unmount_lazily(staging: &Path, turn: &Turn) -> std::io::Result<()> {
     let path = staging.to_owned();
     turn.aside(KERNEL_PATIENCE, move || mount::unmount_lazily(&path))
         .await
@@ -648,7 +440,7 @@ fn still_going(volume: &str, pod: &str) -> StageError {
     }
 }
 
-async fn is_mounted(staging: &Path, turn: &Turn) -> std::io::Result<bool> {
+pub(super) async fn is_mounted(staging: &Path, turn: &Turn) -> std::io::Result<bool> {
     let staging = staging.to_owned();
     let look = move || {
         let table = MountTable::read()?;
