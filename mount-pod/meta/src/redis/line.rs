@@ -16,7 +16,11 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 
-use super::{connect::dial, target::Target, wire::Failure};
+use super::{
+    dial::dial,
+    retry::{Failure, jitter},
+    target::Target,
+};
 use crate::{ConnectError, engine::Terms};
 
 /// The longest pause before an unreachable server is tried again.
@@ -216,7 +220,7 @@ async fn connect_again(line: Weak<Line>, lost: u64) {
             tracing::warn!(%error, "not connected yet; operations wait");
         }
         drop(line);
-        tokio::time::sleep(pause + super::wire::jitter(pause)).await;
+        tokio::time::sleep(pause + jitter(pause)).await;
         let most = if is_refusal { REFUSED } else { UNREACHABLE };
         pause = (pause * 2).min(most);
     }

@@ -7,12 +7,14 @@
 //! keys, so each sees the other's change.
 
 mod connect;
+mod dial;
 mod guesses;
 mod keys;
 mod line;
 mod lists;
 mod program;
 mod raw;
+mod retry;
 mod target;
 mod view;
 mod wire;
@@ -30,8 +32,9 @@ use self::{
     guesses::Guesses,
     program::Program,
     raw::{Guard, Item, Raw},
+    retry::{Failure, Pause},
     view::{Fetch, Notes, View},
-    wire::{Failure, Pause, Wire},
+    wire::Wire,
 };
 use crate::{
     OpKey, RenewError, SessionRecord, VolumeRecord,
