@@ -149,11 +149,6 @@ fn tar(dir: &Path, archive: &Path, members: &[&str]) -> Result<()> {
 /// Brings images to every node of a run.
 pub fn load(run: &Run, images: &[Image]) -> Result<()> {
     let nodes: Vec<Node> = (1..=NODES).map(|number| Node::new(run, number)).collect();
-    load_on(run, &nodes, images)
-}
-
-/// Brings images to these nodes.
-fn load_on(run: &Run, nodes: &[Node], images: &[Image]) -> Result<()> {
     let work = tempfile::tempdir_in(run.dir())?;
     for image in images {
         let archive = image.archive(work.path())?;

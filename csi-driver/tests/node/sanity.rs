@@ -2,7 +2,7 @@
 //! controller on SQLite and a directory, the node on pods that are threads. The same
 //! against the real client runs in the cluster tests.
 
-use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use carafe_csi_driver::{
     controller::{ClaimTags, ControllerService, Engines, Tags},
@@ -13,6 +13,7 @@ use carafe_csi_driver::{
     },
     server,
 };
+use carafe_testkit::{csi_sanity, csi_sanity_secrets};
 use tonic::transport::Server;
 
 use crate::{World, pods::Behaviour};
@@ -42,8 +43,8 @@ async fn csi_sanity_is_content() {
     tokio::spawn(server::serve(router, listener, std::future::pending()));
 
     let secrets = world.path("secrets.yaml");
-    std::fs::write(&secrets, secrets_of_every_call(&world.path(""))).unwrap();
-    let mut sanity = tokio::process::Command::new(carafe_testkit::csi_sanity());
+    std::fs::write(&secrets, sqlite_secrets(&world.text(""))).unwrap();
+    let mut sanity = tokio::process::Command::new(csi_sanity());
     sanity
         .arg(format!("--csi.endpoint={}", socket.display()))
         .arg(format!("--csi.secrets={}", secrets.display()))
@@ -64,27 +65,11 @@ async fn csi_sanity_is_content() {
     world.assert_nothing_left();
 }
 
-fn secrets_of_every_call(root: &Path) -> String {
-    let calls = [
-        "CreateVolumeSecret",
-        "DeleteVolumeSecret",
-        "ControllerPublishVolumeSecret",
-        "ControllerUnpublishVolumeSecret",
-        "ControllerValidateVolumeCapabilitiesSecret",
-        "NodeStageVolumeSecret",
-        "NodePublishVolumeSecret",
-        "ControllerExpandVolumeSecret",
-        "CreateSnapshotSecret",
-        "DeleteSnapshotSecret",
-        "ListSnapshotsSecret",
-    ];
-    let root = root.display();
-    let mut yaml = String::new();
-    for call in calls {
-        let _ = write!(
-            yaml,
-            "{call}:\n  name: demo\n  metaurl: sqlite3://{root}/meta.db\n  storage: file\n  bucket: {root}/store/\n"
-        );
-    }
-    yaml
+fn sqlite_secrets(root: &str) -> String {
+    csi_sanity_secrets(&[
+        ("name", "demo"),
+        ("metaurl", &format!("sqlite3://{root}/meta.db")),
+        ("storage", "file"),
+        ("bucket", &format!("{root}/store/")),
+    ])
 }

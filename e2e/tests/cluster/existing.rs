@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::fixture::Fixture;
-use crate::peer::with_juicefs;
+use crate::peer::{juicefs, with_juicefs};
 use crate::storage::FileSystem;
 
 /// A file system that the real juicefs has formatted and filled.
@@ -18,8 +18,7 @@ async fn filled(test: &Fixture) -> FileSystem {
 }
 
 fn format_with_juicefs(system: &FileSystem) {
-    let juicefs = carafe_e2e::tools::Tools::find().unwrap().program("juicefs");
-    let mut format = std::process::Command::new(juicefs.unwrap());
+    let mut format = juicefs();
     format
         .args([
             "format",

@@ -19,11 +19,15 @@ const TREE: &str = "set -e; mkdir -p 'a b/c/d' \u{e4}/\u{f6}; \
     printf more >> big; echo moved > old; mv old \u{e4}/\u{f6}/new; \
     ln -s big 'link to big'; ln big 'a b/hard'; echo gone > gone; rm gone; truncate -s 5000000 big";
 
+/// The real juicefs, to be told what to do.
+pub(crate) fn juicefs() -> Command {
+    Command::new(Tools::find().unwrap().program("juicefs").unwrap())
+}
+
 /// Runs a script in the root of a file system that the real juicefs has mounted.
 ///
 /// The mount lives in namespaces of its own and goes with them, whatever happens.
 pub(crate) fn with_juicefs(metaurl: &str, script: &str) -> anyhow::Result<String> {
-    let tools = Tools::find()?;
     let work = tempfile::tempdir()?;
     let around = "mkdir root && \"$JUICEFS\" mount -d --no-usage-report --cache-dir \"$PWD/cache\" --log \"$PWD/log\" \"$METAURL\" root >&2 && \
         (cd root && sh -c \"$SCRIPT\") && \"$JUICEFS\" umount --flush root >&2";
@@ -39,7 +43,7 @@ pub(crate) fn with_juicefs(metaurl: &str, script: &str) -> anyhow::Result<String
     unshare
         .args(["sh", "-c", around])
         .current_dir(work.path())
-        .env("JUICEFS", tools.program("juicefs")?)
+        .env("JUICEFS", juicefs().get_program())
         .env("METAURL", metaurl)
         .env("SCRIPT", script);
     shell::run(&mut unshare)
@@ -77,6 +81,5 @@ async fn the_real_juicefs_reads_a_pods_tree_and_a_pod_reads_its() {
 
     test.delete_pod("pod").await;
     test.no_mount_pods(&volume).await;
-    let juicefs = Tools::find().unwrap().program("juicefs").unwrap();
-    shell::run(Command::new(juicefs).args(["fsck", &system.metaurl])).expect("fsck finds nothing");
+    shell::run(juicefs().args(["fsck", &system.metaurl])).expect("fsck finds nothing");
 }

@@ -2,32 +2,18 @@
 //! chart has installed: its controller, its node plugin, its mount pods, on Redis
 //! and S3.
 
-use std::fmt::Write as _;
 use std::fs;
 
 use carafe_e2e::chart;
 use carafe_e2e::node::Node;
 use carafe_e2e::shell;
 use carafe_e2e::tools::Tools;
+use carafe_testkit::csi_sanity_secrets;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::fixture::{Fixture, eventually};
 use crate::mount_pods::local_node;
 use crate::storage::FileSystem;
-
-const CALLS: [&str; 11] = [
-    "CreateVolumeSecret",
-    "DeleteVolumeSecret",
-    "ControllerPublishVolumeSecret",
-    "ControllerUnpublishVolumeSecret",
-    "ControllerValidateVolumeCapabilitiesSecret",
-    "NodeStageVolumeSecret",
-    "NodePublishVolumeSecret",
-    "ControllerExpandVolumeSecret",
-    "CreateSnapshotSecret",
-    "DeleteSnapshotSecret",
-    "ListSnapshotsSecret",
-];
 
 #[tokio::test]
 async fn csi_sanity_is_content_with_the_installed_driver() {
@@ -86,15 +72,14 @@ fn run(node: &Node, controller: &Pod, system: &FileSystem) -> String {
 }
 
 fn secrets_of_every_call(system: &FileSystem) -> String {
-    let mut yaml = String::new();
-    for call in CALLS {
-        let _ = write!(
-            yaml,
-            "{call}:\n  name: {}\n  metaurl: {}\n  storage: s3\n  bucket: {}\n  access-key: {}\n  secret-key: {}\n",
-            system.name, system.metaurl, system.bucket, system.access_key, system.secret_key
-        );
-    }
-    yaml
+    csi_sanity_secrets(&[
+        ("name", &system.name),
+        ("metaurl", &system.metaurl),
+        ("storage", "s3"),
+        ("bucket", &system.bucket),
+        ("access-key", &system.access_key),
+        ("secret-key", &system.secret_key),
+    ])
 }
 
 /// What other tests mount meanwhile is theirs: only ours are told by their path.

@@ -6,9 +6,11 @@
 mod process;
 mod redis;
 mod s3;
+mod sanity;
 mod tools;
 
 pub use process::{Server, free_port};
 pub use redis::Redis;
 pub use s3::S3;
+pub use sanity::csi_sanity_secrets;
 pub use tools::{csi_sanity, juicefs, juicefs_version, tool};
