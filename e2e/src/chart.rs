@@ -127,22 +127,23 @@ fn selection(packages: &[&str], for_test: bool) -> Vec<String> {
 
 /// Whether the calling program is a test: those lie in a directory of their own.
 fn is_test() -> Result<bool> {
-    Ok(std::env::current_exe()?
-        .parent()
-        .is_some_and(|directory| directory.ends_with("deps")))
+    Ok(own_directory()?.ends_with("deps"))
 }
 
-/// Where cargo puts what it builds: this program, or the test that calls it,
-/// lies there too.
+/// Where cargo puts what it builds: this program, or the test that calls it, lies
+/// there too.
 fn binaries() -> Result<PathBuf> {
+    let mut directory = own_directory()?;
+    if is_test()? {
+        directory.pop();
+    }
+    Ok(directory)
+}
+
+fn own_directory() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = own.parent().context("this program has no directory")?;
-    Ok(if directory.ends_with("deps") {
-        directory.parent().unwrap_or(directory)
-    } else {
-        directory
-    }
-    .to_owned())
+    Ok(directory.to_owned())
 }
 
 fn directory() -> PathBuf {
