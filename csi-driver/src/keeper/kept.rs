@@ -8,48 +8,20 @@ use std::{
 
 use carafe_api::{
     MountArguments, VolumeSecret,
-    handover::{Attach, Bundle, FromKeeper, Hello, Listener, PROTOCOL, Usage},
+    handover::{Bundle, FromKeeper, Hello, Listener, Process, Usage},
 };
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, watch},
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::session;
-
-/// How many may wait at once for a client to say how full its volume is.
-const QUESTIONS: usize = 64;
-
-/// How far a mount's client has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// No client has connected yet, or it is gone and another is expected.
-    Waiting,
-    /// A client has the descriptors and is not ready.
-    Attached,
-    /// A worker serves.
-    Ready,
-    /// No worker can serve.
-    Failed {
-        /// As the client says it.
-        reason: String,
-    },
-    /// Nothing is dirty; the mount can go.
-    Released,
-}
-
-/// Why a mount is not served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotServed {
-    /// The client says so.
-    #[error("{0}")]
-    Failed(String),
-    /// Nothing was heard in time.
-    #[error("the mount pod {0}")]
-    TimedOut(&'static str),
-}
+use super::{
+    phase::{NotServed, Phase},
+    session,
+    state::{Greeting, State},
+};
 
 /// A mount and what its clients need in turn.
 #[derive(Debug)]
@@ -71,33 +43,6 @@ struct Server {
     _task: AbortOnDropHandle<()>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    bundle: Bundle,
-    init: Option<Vec<u8>>,
-    arguments: MountArguments,
-    secret: VolumeSecret,
-    epoch: u64,
-    served: bool,
-    /// The pod came with nothing when nothing was held: nobody has the connection.
-    lost: bool,
-    releasing: bool,
-    connected: bool,
-    outbox: Outbox,
-    questions: Vec<oneshot::Sender<Usage>>,
-    next_question: u64,
-}
-
-/// What the client is still to be told. No queue: of each kind only the newest counts,
-/// so a client that does not read costs nothing.
-#[derive(Debug, Default)]
-struct Outbox {
-    secret: bool,
-    release: bool,
-    question: Option<u64>,
-    end: bool,
-}
-
 impl Kept {
     /// A mount that was just made.
     pub fn new(
@@ -108,17 +53,7 @@ impl Kept {
         bundle: Bundle,
     ) -> Arc<Self> {
         let volume = arguments.volume.clone();
-        Self::with(
-            volume,
-            staging,
-            pod,
-            State {
-                bundle,
-                arguments,
-                secret,
-                ..State::default()
-            },
-        )
+        Self::with(volume, staging, pod, State::of(arguments, secret, bundle))
     }
 
     /// A mount that another life of this plugin made: empty until its pod gives
@@ -226,19 +161,7 @@ impl Kept {
         {
             Some(Phase::Failed { reason }) => Err(NotServed::Failed(reason)),
             Some(_) => Ok(()),
-            None => Err(NotServed::TimedOut(self.progress())),
-        }
-    }
-
-    fn progress(&self) -> &'static str {
-        match self.phase() {
-            Phase::Waiting => {
-                "has not connected yet: its image is being pulled, or it does not start"
-            }
-            Phase::Attached => {
-                "has connected and is not ready yet: the metadata engine or the store is slow to answer"
-            }
-            Phase::Ready | Phase::Failed { .. } | Phase::Released => "is changing its state",
+            None => Err(NotServed::TimedOut(self.phase().progress())),
         }
     }
 
@@ -342,51 +265,29 @@ impl Kept {
 
     // What a session reports.
 
-    /// Takes what the pod gives back, if nothing is held, and answers what it gets.
-    pub(super) fn attach(
+    /// Answers a hello; see [`State::greet`].
+    pub(super) fn greet(
         &self,
-        hello: Hello,
+        hello: &Hello,
         given: Bundle,
-    ) -> std::io::Result<Option<(Attach, Bundle)>> {
-        let mut state = self.state.lock();
-        let pod_holds = given.device.is_some();
-        if pod_holds && state.bundle.device.is_none() {
-            state.adopt(hello.attached.map(|attached| *attached), given, hello.epoch);
-            state.served |= hello.serving;
+        process: &Process,
+    ) -> std::io::Result<Greeting> {
+        let serves = hello.serving && given.device.is_some();
+        let greeting = self.state.lock().greet(hello, given, process)?;
+        match &greeting {
+            Greeting::Welcome(..) => {
+                self.post.notify_one();
+                self.set_phase(if serves {
+                    Phase::Ready
+                } else {
+                    Phase::Attached
+                });
+            }
+            Greeting::After(_) => self.set_phase(Phase::Queued),
+            // Whoever waits for the descriptors looks again.
+            Greeting::Refused(_) => self.phase.send_modify(|_| {}),
         }
-        if state.bundle.device.is_none() {
-            state.lost = true;
-            drop(state);
-            self.phase.send_modify(|_| {});
-            return Ok(None);
-        }
-        let bundle = if pod_holds {
-            Bundle::default()
-        } else {
-            state.epoch += 1;
-            state.bundle.duplicate()?
-        };
-        let attach = Attach {
-            protocol: PROTOCOL.min(hello.protocol.max(1)),
-            epoch: state.epoch,
-            arguments: state.arguments.clone(),
-            secret: state.secret.clone(),
-            init: state.init.clone(),
-            descriptors: bundle.counts(),
-        };
-        state.connected = true;
-        state.outbox = Outbox {
-            release: state.releasing,
-            ..Outbox::default()
-        };
-        drop(state);
-        self.post.notify_one();
-        self.set_phase(if pod_holds && hello.serving {
-            Phase::Ready
-        } else {
-            Phase::Attached
-        });
-        Ok(Some((attach, bundle)))
+        Ok(greeting)
     }
 
     /// The next message for the client. Cancel safe.
@@ -402,14 +303,9 @@ impl Kept {
     /// A client is gone. What it said of itself is no longer true, but a failure
     /// stays to be read, and what was released stays so.
     pub(super) fn disconnected(&self) {
-        {
-            let mut state = self.state.lock();
-            state.connected = false;
-            state.outbox = Outbox::default();
-            state.questions.clear();
-        }
+        self.state.lock().disconnect();
         self.phase.send_modify(|phase| {
-            if matches!(phase, Phase::Attached | Phase::Ready) {
+            if phase.needs_a_client() {
                 *phase = Phase::Waiting;
             }
         });
@@ -427,53 +323,11 @@ impl Kept {
     }
 
     pub(super) fn set_init(&self, blob: Vec<u8>) {
-        self.state.lock().init = Some(blob);
+        self.state.lock().set_init(blob);
     }
 
     pub(super) fn answered(&self, usage: Usage) {
-        for question in std::mem::take(&mut self.state.lock().questions) {
-            // Whoever asked may have stopped waiting.
-            let _ = question.send(usage);
-        }
-    }
-}
-
-impl State {
-    fn adopt(&mut self, attached: Option<Attach>, given: Bundle, epoch: u64) {
-        let attached = attached.unwrap_or_default();
-        self.bundle = given;
-        self.served |= attached.init.is_some();
-        self.init = attached.init;
-        self.arguments = attached.arguments;
-        self.secret = attached.secret;
-        self.epoch = self.epoch.max(epoch).max(attached.epoch);
-    }
-
-    fn next_message(&mut self) -> Option<FromKeeper> {
-        let outbox = &mut self.outbox;
-        if std::mem::take(&mut outbox.secret) {
-            let secret = Box::new(self.secret.clone());
-            return Some(FromKeeper::Secret { secret });
-        }
-        if std::mem::take(&mut outbox.release) {
-            return Some(FromKeeper::Release);
-        }
-        if let Some(id) = outbox.question.take() {
-            return Some(FromKeeper::Stats { id });
-        }
-        std::mem::take(&mut outbox.end).then_some(FromKeeper::End)
-    }
-
-    fn ask(&mut self) -> Option<oneshot::Receiver<Usage>> {
-        self.questions.retain(|asked| !asked.is_closed());
-        if !self.connected || self.questions.len() >= QUESTIONS {
-            return None;
-        }
-        self.next_question += 1;
-        self.outbox.question = Some(self.next_question);
-        let (question, answer) = oneshot::channel();
-        self.questions.push(question);
-        Some(answer)
+        self.state.lock().answer(usage);
     }
 }
 

@@ -11,13 +11,16 @@
 //! The keeper never opens, stats or lists anything inside a mount that it keeps.
 
 mod kept;
+mod phase;
 mod session;
+mod state;
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-pub use kept::{Kept, NotServed, Phase};
+pub use kept::Kept;
+pub use phase::{NotServed, Phase};
 
 /// The kept mounts of this node, by volume id.
 #[derive(Debug, Default)]

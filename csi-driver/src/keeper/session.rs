@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use carafe_api::handover::{Bundle, FromKeeper, FromPod, HandoverError, Hello, Listener, Peer};
+use carafe_api::handover::{
+    Attach, Bundle, FromKeeper, FromPod, HandoverError, Hello, Listener, Peer,
+};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Kept, Phase};
+use super::{Kept, Phase, state::Greeting};
 use crate::mount::is_fuse_device;
 
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
@@ -103,25 +105,47 @@ async fn greet(
         gives = given.device.is_some(),
         "a mount pod connected"
     );
-    let attached = kept.attach(hello, given);
-    if let Some((attach, bundle)) = attached.map_err(|source| HandoverError::Os {
-        step: "duplicate the descriptors",
-        source,
-    })? {
-        peer.send(&FromKeeper::Attach(Box::new(attach)), &bundle.borrowed())
-            .await?;
-        Ok(true)
-    } else {
-        let reason =
-            "the mount is gone: neither the node plugin nor this pod holds its descriptors";
-        peer.send(
-            &FromKeeper::Refused {
-                reason: reason.into(),
-            },
-            &[],
-        )
-        .await?;
-        Ok(false)
+    match admitted(kept, peer, &hello, given).await? {
+        Ok((attach, bundle)) => {
+            peer.send(&FromKeeper::Attach(attach), &bundle.borrowed())
+                .await?;
+            Ok(true)
+        }
+        Err(reason) => {
+            let reason = reason.to_owned();
+            peer.send(&FromKeeper::Refused { reason }, &[]).await?;
+            Ok(false)
+        }
+    }
+}
+
+/// What the client gets, after the process that served before it has ended; or why it
+/// gets nothing.
+async fn admitted(
+    kept: &Kept,
+    peer: &Peer,
+    hello: &Hello,
+    mut given: Bundle,
+) -> Result<Result<(Box<Attach>, Bundle), &'static str>, HandoverError> {
+    loop {
+        let greeting = kept.greet(hello, std::mem::take(&mut given), peer.process());
+        let greeting = greeting.map_err(|source| HandoverError::Os {
+            step: "duplicate the descriptors",
+            source,
+        })?;
+        let predecessor = match greeting {
+            Greeting::Welcome(attach, bundle) => return Ok(Ok((attach, bundle))),
+            Greeting::Refused(reason) => return Ok(Err(reason)),
+            Greeting::After(predecessor) => predecessor,
+        };
+        tokio::select! {
+            ended = predecessor.ended() => ended?,
+            // It has nothing to say before it is answered: it is gone.
+            said = peer.receive() => {
+                said?;
+                return Err(HandoverError::Unexpected("a message before the attachment".into()));
+            }
+        }
     }
 }
 

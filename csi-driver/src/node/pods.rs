@@ -65,8 +65,8 @@ pub enum PodsError {
 /// adapter.
 #[async_trait]
 pub trait Pods: Send + Sync + 'static {
-    /// Makes the pod, or finds the one that was made for the same volume. One that is
-    /// going away or has ended is waited for and replaced.
+    /// Makes the pod, or finds the one that was made for the same volume. One that has
+    /// ended is replaced; one that was told to end serves until it is released.
     async fn ensure(&self, pod: &Pod) -> Result<Ensured, PodsError>;
     /// Deletes the pod, giving it `grace` seconds; one that is not there is fine.
     async fn delete(&self, pod: &PodRef, grace: u32) -> Result<(), PodsError>;
@@ -139,7 +139,7 @@ impl Pods for KubePods {
             if volume_of(&found) != volume_of(pod) {
                 return Err(PodsError::Taken(name));
             }
-            if !is_ending(&found) {
+            if !has_ended(&found) {
                 return Ok(Ensured::Found(reference(&found)));
             }
             let found = reference(&found);
@@ -274,10 +274,6 @@ fn ended(state: &ContainerState) -> Option<String> {
         "{reason}, exit code {}: see its log",
         ended.exit_code
     ))
-}
-
-fn is_ending(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some() || has_ended(pod)
 }
 
 /// Whether no container of it runs, now or later.

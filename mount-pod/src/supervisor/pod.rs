@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use super::{Held, Upstream};
 use crate::failure::Failure;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two attempts to be handed a mount.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The keeper's socket, connected or being connected again.
 pub(crate) struct Pod {
@@ -38,11 +40,10 @@ impl Pod {
         // First of all: the first process of a container is deaf to signals otherwise.
         let mut terminate =
             signal(SignalKind::terminate()).map_err(Failure::system("watch SIGTERM"))?;
-        let client = tokio::select! {
-            client = connecting(dir.clone()) => client.map_err(stopped)??,
+        let (client, attached) = tokio::select! {
+            attached = first_attachment(&dir, &name) => attached?,
             _ = terminate.recv() => return Err(Failure::Mount("told to end before a mount was handed over".into())),
         };
-        let (client, attached) = introduce(client, hello(&name), Bundle::default()).await?;
         let connection = Connection::Up(Link::new(client.into_channel().into_fd())?);
         let held = Held {
             attach: attached.attach,
@@ -77,10 +78,10 @@ impl Pod {
             .bundle
             .duplicate()
             .map_err(Failure::system("duplicate the descriptors"))?;
-        self.connection = match introduce(client, hello, holds).await {
+        self.connection = match introduce(client, hello, holds).await? {
             Ok((client, _)) => Connection::Up(Link::new(client.into_channel().into_fd())?),
-            Err(failure) => {
-                tracing::warn!(%failure, "the keeper did not take this pod back; trying again");
+            Err(error) => {
+                tracing::warn!(%error, "the keeper did not take this pod back; trying again");
                 Connection::Connecting(connecting(self.dir.clone()))
             }
         };
@@ -127,6 +128,21 @@ impl Upstream for Pod {
     }
 }
 
+/// Asks until it is answered: as long as the mount's former client lives, the keeper
+/// says nothing.
+async fn first_attachment(dir: &Path, name: &str) -> Result<(Client, Attached), Failure> {
+    loop {
+        let client = connecting(dir.to_owned()).await.map_err(stopped)??;
+        match introduce(client, hello(name), Bundle::default()).await? {
+            Err(error @ (HandoverError::TimedOut | HandoverError::Closed)) => {
+                tracing::info!(%error, "the keeper hands nothing over yet; asking again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            attached => return Ok(attached?),
+        }
+    }
+}
+
 fn hello(name: &str) -> Hello {
     Hello {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -143,13 +159,13 @@ async fn introduce(
     client: Client,
     hello: Hello,
     holds: Bundle,
-) -> Result<(Client, Attached), Failure> {
+) -> Result<Result<(Client, Attached), HandoverError>, Failure> {
     let talk = move || {
         client
             .hello(&hello, &holds, ANSWER_TIMEOUT)
             .map(|attached| (client, attached))
     };
-    Ok(tokio::task::spawn_blocking(talk).await.map_err(stopped)??)
+    tokio::task::spawn_blocking(talk).await.map_err(stopped)
 }
 
 fn stopped(error: tokio::task::JoinError) -> Failure {

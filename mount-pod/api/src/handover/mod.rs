@@ -17,6 +17,9 @@
 //! its `Hello` what it still **holds**; it sends the descriptors along, and a keeper
 //! that has none takes them.
 //!
+//! One process at a time has a mount's descriptors and memory: a pod that connects
+//! while another one's [`Process`] still lives waits for `Attach` until that has ended.
+//!
 //! # On the wire
 //!
 //! `SOCK_SEQPACKET`: one packet is one message, JSON, at most [`MAX_MESSAGE`]
@@ -34,6 +37,7 @@ mod channel;
 mod client;
 mod link;
 mod message;
+mod process;
 mod server;
 
 pub use address::{connect_in, listen_in};
@@ -42,6 +46,7 @@ pub use channel::{Channel, HandoverError, MAX_DESCRIPTORS, MAX_MESSAGE};
 pub use client::{Attached, Client};
 pub use link::Link;
 pub use message::{Attach, FromKeeper, FromPod, Hello, Usage};
+pub use process::Process;
 pub use server::{Listener, Peer};
 
 /// The version of the conversation that this build speaks.

@@ -13,8 +13,8 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    FromKeeper, FromPod, HandoverError, Link, SOCKET, address::open_directory, link::poll_failed,
-    link::register, listen_in,
+    FromKeeper, FromPod, HandoverError, Link, Process, SOCKET, address::open_directory,
+    link::poll_failed, link::register, listen_in, process::process_of,
 };
 
 /// The keeper's socket of one mount pod.
@@ -28,6 +28,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Peer {
     link: Link,
+    process: Process,
 }
 
 impl Listener {
@@ -62,13 +63,19 @@ impl Listener {
                 Ok(connection) => {
                     let peer = socket_peercred(&connection)
                         .map_err(HandoverError::os("ask who connected"))?;
-                    if [self.user, 0].contains(&peer.uid.as_raw()) {
-                        return Link::new(connection).map(|link| Peer { link });
+                    if ![self.user, 0].contains(&peer.uid.as_raw()) {
+                        tracing::warn!(
+                            uid = peer.uid.as_raw(),
+                            "refused a connection to the keeper by another user"
+                        );
+                        continue;
                     }
-                    tracing::warn!(
-                        uid = peer.uid.as_raw(),
-                        "refused a connection to the keeper by another user"
-                    );
+                    match process_of(&connection, peer.pid) {
+                        Ok(process) => {
+                            return Link::new(connection).map(|link| Peer { link, process });
+                        }
+                        Err(error) => tracing::info!(%error, "a client connected and is gone"),
+                    }
                 }
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -79,6 +86,11 @@ impl Listener {
 }
 
 impl Peer {
+    /// The process that connected.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The next message and its descriptors. Cancel safe.
     pub async fn receive(&self) -> Result<(FromPod, Vec<OwnedFd>), HandoverError> {
         self.link.receive().await
