@@ -1,4 +1,5 @@
-//! The node plugin or kubelet restarts while a pod writes.
+//! The node plugin or kubelet restarts, or a mount pod is deleted, while a pod has its
+//! volume open.
 
 use std::cell::Cell;
 
@@ -148,4 +149,58 @@ async fn a_writer_does_not_notice_that_kubelet_restarts() {
     node.restart_kubelet(&Tools::find().unwrap()).unwrap();
     writing.goes_on().await;
     writing.end().await;
+}
+
+#[tokio::test]
+async fn a_mount_pod_that_is_told_to_end_serves_until_its_last_user_has_gone() {
+    let test = Fixture::new("restarts-told").await.with_driver().await;
+    let node = test.node().await;
+    let writing = Writing::start(test, node).await;
+    delete_mount_pod(&writing.test, &writing.mount_pod, &[]);
+    let told = writing.test.mount_pod(&writing.volume).await;
+    assert!(told.metadata.deletion_timestamp.is_some(), "{told:?}");
+    writing.goes_on().await;
+    writing.end().await;
+}
+
+/// Holds a file open and writes to it again when a file tells it to.
+const HOLDER: &str = "set -e; exec 3>>/data/lines; echo before >&3; \
+    while [ ! -e /data/go ]; do sleep 0.2; done; echo after >&3; exec 3>&-; cat /data/lines";
+
+#[tokio::test]
+async fn an_open_file_outlives_its_mount_pod() {
+    let test = Fixture::new("restarts-deleted").await.with_driver().await;
+    test.storage_class().await;
+    test.claim("data").await;
+    let node = test.node().await;
+    test.apply(&toolbox_pod("holder", &node, &["data"], HOLDER))
+        .unwrap();
+    test.pod_ready("holder").await;
+    let volume = test.volume_of("data").await;
+    let first = test.mount_pod(&volume).await;
+    delete_mount_pod(&test, &first, &["--grace-period=0", "--force"]);
+    test.start_pod("second", &node, &["data"]);
+    test.pod_ready("second").await;
+    let next = test.mount_pod(&volume).await;
+    assert_ne!(next.metadata.uid, first.metadata.uid, "another mount pod");
+    test.sh("second", "touch /data/go").unwrap();
+    let has_ended = |pod: Option<&Pod>| {
+        let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    test.wait::<Pod>("holder", "done", has_ended).await;
+    let said = test.kubectl(&["logs", "holder"]).unwrap();
+    assert_eq!(said, "before\nafter\n", "no error, no lost line");
+    test.delete_pod("holder").await;
+    test.delete_pod("second").await;
+    test.no_mount_pods(&volume).await;
+    nothing_left(&node, &volume, &[first, next]).await;
+}
+
+fn delete_mount_pod(test: &Fixture, pod: &Pod, how: &[&str]) {
+    let name = pod.metadata.name.as_deref().unwrap();
+    let namespace = ["--namespace", chart::MOUNT_NAMESPACE];
+    let delete = ["delete", "pod", name, "--wait=false"];
+    test.kubectl_global(&[&delete[..], &namespace, how].concat())
+        .unwrap();
 }

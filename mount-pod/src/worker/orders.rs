@@ -32,6 +32,8 @@ pub(super) async fn serve(
     keeper
         .send(&FromPod::Region, &[stack.region.fd().as_fd()])
         .await?;
+    // What a predecessor held, before the kernel asks for it.
+    stack.vfs.adopt(stack.region.recover()).await?;
     let session = stack.start_session(&attach, bundle)?;
     let upkeep = Upkeep::start(&stack, &attach.arguments);
     let ended = until_the_end(keeper, &stack, &session).await;

@@ -10,8 +10,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use carafe_state::{Entry, Extent, HandleRecord, Page, RecoveredPage};
-use carafe_types::{Ino, Result, SliceId, Timestamp};
+use carafe_state::{Entry, Extent, HandleRecord, Page, RecoveredPage, Recovery};
+use carafe_types::{Error, Ino, Result, SliceId, Timestamp};
 
 use crate::{
     Vfs,
@@ -34,18 +34,27 @@ struct Found {
 impl Vfs {
     /// Takes over what a predecessor left in the region. Call it before the first
     /// operation; what it held uploads and commits in the background from then on.
-    pub async fn adopt(
-        &self,
-        handles: Vec<(Entry<HandleRecord>, HandleRecord)>,
-        pages: Vec<RecoveredPage>,
-    ) -> Result<()> {
+    /// After an error all of it is left for another successor.
+    pub async fn adopt(&self, recovery: Recovery) -> Result<()> {
         let core = &self.core;
-        for (entry, record) in handles {
-            let kind = core.reopen(&record).await?;
-            core.handles.adopt(entry, record, kind);
+        if recovery.torn > 0 {
+            tracing::error!(cells = recovery.torn, "what a predecessor left is damaged");
+        }
+        let kinds = match core.reopen_all(&recovery.handles).await {
+            Ok(kinds) => kinds,
+            Err(error) => {
+                recovery.leave();
+                return Err(error);
+            }
+        };
+        for ((entry, record), kind) in recovery.handles.into_iter().zip(kinds) {
+            // Dropping the entry closes what cannot be open any more.
+            if let Some(kind) = kind {
+                core.handles.adopt(entry, record, kind);
+            }
         }
         let page_size = core.region.pool().page_size() as u32;
-        for ((ino, index, slice), found) in group(pages, page_size) {
+        for ((ino, index, slice), found) in group(recovery.pages, page_size) {
             let newest = found
                 .extents
                 .iter()
@@ -72,6 +81,25 @@ impl Vfs {
 }
 
 impl Core {
+    /// What each handle is of; none if its file is gone.
+    async fn reopen_all(
+        &self,
+        handles: &[(Entry<HandleRecord>, HandleRecord)],
+    ) -> Result<Vec<Option<Kind>>> {
+        let mut kinds = Vec::with_capacity(handles.len());
+        for (_, record) in handles {
+            kinds.push(match self.reopen(record).await {
+                Ok(kind) => Some(kind),
+                Err(Error::NotFound) => {
+                    tracing::warn!(inode = record.inode, "an open file is gone");
+                    None
+                }
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(kinds)
+    }
+
     async fn reopen(&self, record: &HandleRecord) -> Result<Kind> {
         let ino = Ino(record.inode);
         if let Some(node) = self.internal_node(ino) {

@@ -187,10 +187,7 @@ impl Mounted<'_> {
             .volume
             .vfs(self.region.clone(), Arc::clone(&notifier) as _);
         let recovery = self.region.recover();
-        self.volume
-            .runtime
-            .block_on(vfs.adopt(recovery.handles, recovery.pages))
-            .unwrap();
+        self.volume.runtime.block_on(vfs.adopt(recovery)).unwrap();
         let (runtime, region) = (self.volume.runtime.handle().clone(), self.region.clone());
         let config = SessionConfig {
             threads: 4,

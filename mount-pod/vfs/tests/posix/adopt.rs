@@ -42,11 +42,7 @@ async fn acknowledged_bytes_and_handles_outlive_the_mount() {
             .await
             .unwrap();
         let second = volume.mount_region(meta, region, config);
-        second
-            .vfs
-            .adopt(recovery.handles, recovery.pages)
-            .await
-            .unwrap();
+        second.vfs.adopt(recovery).await.unwrap();
         let file = File { ino, handle };
         assert_eq!(
             second.read(&file, 0, 1 << 20).await,
