@@ -22,6 +22,7 @@ async fn refused_claim(name: &str, spoil: impl Fn(&mut FileSystem), words: &[&st
     test.ask("data", "volume", SIZE, &json!({}));
     let said = test.event("data", words).await;
     println!("{name}: {said}");
+    test.show_no_secret(&system);
     assert_eq!(system.redis(&["DBSIZE"]).trim(), "0", "nothing was made");
 }
 
@@ -57,6 +58,12 @@ async fn a_wrong_store_key() {
 async fn an_engine_that_is_not_built() {
     let spoil = |system: &mut FileSystem| system.metaurl = "tikv://pd:2379/x".into();
     refused_claim("refusals-engine", spoil, &["tikv", "redis", "sqlite3"]).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_built() {
+    let spoil = |system: &mut FileSystem| system.storage = "hdfs".into();
+    refused_claim("refusals-hdfs", spoil, &["hdfs", "s3", "file"]).await;
 }
 
 /// A pod with a volume made by hand that cannot be mounted; pod and claim say why.
@@ -160,6 +167,7 @@ async fn a_claim_that_nobody_can_mount_leaves_no_mount_pod() {
     test.apply(&toolbox_pod("pod", &node, &["data"], "true"))
         .unwrap();
     println!("{}", test.event("pod", &["password"]).await);
+    test.show_no_secret(&system);
     let volume = test.volume_of("data").await;
     let pods = test.mount_pods(&volume).await;
     println!("mount pods meanwhile: {:?}", names(&pods));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use carafe_e2e::shell;
 use carafe_e2e::tools::Tools;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::fixture::{Fixture, within};
 use crate::storage::{Class, FileSystem};
@@ -12,8 +13,8 @@ use crate::storage::{Class, FileSystem};
 /// Kubelet repeats a publish once in about a minute and a half.
 const REPUBLISH: Duration = Duration::from_secs(240);
 
-/// A pod that has a volume of `system`.
-async fn mounted(test: &Fixture, system: &FileSystem) {
+/// A pod that has a volume of `system`; answers its mount pod.
+async fn mounted(test: &Fixture, system: &FileSystem) -> Pod {
     test.secret("volume", system);
     test.class(&Class {
         name: "volume",
@@ -31,6 +32,19 @@ async fn mounted(test: &Fixture, system: &FileSystem) {
     test.start_pod("pod", &node, &["data"]);
     test.pod_ready("pod").await;
     write_and_read(test, "before").unwrap();
+    test.mount_pod(&test.volume_of("data").await).await
+}
+
+/// The mount pod is the one from before, and no container of it has started again.
+async fn assert_not_restarted(test: &Fixture, before: &Pod) {
+    let now = test.mount_pod(&test.volume_of("data").await).await;
+    let life = |pod: &Pod| {
+        let containers = pod.status.as_ref().unwrap().container_statuses.as_ref();
+        let containers = containers.unwrap().iter();
+        let starts = containers.map(|one| (one.container_id.clone(), one.restart_count));
+        (pod.metadata.uid.clone(), starts.collect::<Vec<_>>())
+    };
+    assert_eq!(life(&now), life(before), "the mount pod lives on");
 }
 
 fn write_and_read(test: &Fixture, name: &str) -> anyhow::Result<()> {
@@ -54,7 +68,7 @@ async fn a_new_database_password_works_without_a_restart() {
     };
     set_password("old-password");
     system.metaurl = system.as_user(&user, "old-password");
-    mounted(&test, &system).await;
+    let mount_pod = mounted(&test, &system).await;
     let started = test.sh("pod", "stat -c %Y /proc/1").unwrap();
 
     let set_password = |password: &str| {
@@ -74,6 +88,7 @@ async fn a_new_database_password_works_without_a_restart() {
     })
     .await;
     assert_eq!(test.sh("pod", "stat -c %Y /proc/1").unwrap(), started);
+    assert_not_restarted(&test, &mount_pod).await;
     test.delete_pod("pod").await;
     test.delete_claim("data").await;
     system.redis(&["ACL", "DELUSER", &user]);
@@ -100,7 +115,7 @@ async fn a_new_store_key_works_without_a_restart() {
         );
     }
     (system.access_key, system.secret_key) = (names[0].clone(), "its-secret-key".into());
-    mounted(&test, &system).await;
+    let mount_pod = mounted(&test, &system).await;
 
     (system.access_key, system.secret_key) = (names[1].clone(), "its-secret-key".into());
     test.secret("volume", &system);
@@ -109,6 +124,7 @@ async fn a_new_store_key_works_without_a_restart() {
         write_and_read(&test, "after").map_err(|error| error.to_string())
     })
     .await;
+    assert_not_restarted(&test, &mount_pod).await;
     test.delete_pod("pod").await;
     test.delete_claim("data").await;
     s3_admin(&root, &["delete-user", "--access", &names[1]]);

@@ -25,6 +25,7 @@ const CLASS_SECRETS: [&str; 4] = [
 pub(crate) struct FileSystem {
     pub(crate) name: String,
     pub(crate) metaurl: String,
+    pub(crate) storage: String,
     pub(crate) bucket: String,
     pub(crate) access_key: String,
     pub(crate) secret_key: String,
@@ -41,6 +42,7 @@ impl FileSystem {
         let system = Self {
             name: test.namespace.clone(),
             metaurl: format!("{}/{database}", backends.redis),
+            storage: "s3".into(),
             bucket: format!("{}/{}", backends.s3, backends.bucket),
             access_key: backends.access_key.clone(),
             secret_key: backends.secret_key.clone(),
@@ -77,11 +79,20 @@ impl FileSystem {
         format!("redis://{user}:{password}@{place}")
     }
 
+    /// What nobody may see: the words that stand in its Secret and open something.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let (login, _) = self.metaurl.rsplit_once('@').unwrap_or_default();
+        let (_, in_url) = login.rsplit_once(':').unwrap_or_default();
+        let root = self.backends.password().unwrap();
+        let all = [in_url.to_owned(), root, self.secret_key.clone()];
+        all.into_iter().filter(|one| !one.is_empty()).collect()
+    }
+
     fn secret(&self, name: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
             "stringData": {
-                "name": self.name, "metaurl": self.metaurl, "storage": "s3", "bucket": self.bucket,
+                "name": self.name, "metaurl": self.metaurl, "storage": self.storage, "bucket": self.bucket,
                 "access-key": self.access_key, "secret-key": self.secret_key,
                 "format-options": self.format_options,
             },
@@ -163,6 +174,20 @@ impl Fixture {
             "parameters": parameters,
         });
         self.apply(&yaml.to_string()).unwrap();
+    }
+
+    /// No event and no description in the test's namespace shows what opens the system.
+    pub(crate) fn show_no_secret(&self, system: &FileSystem) {
+        for arguments in [
+            &["get", "events", "-o", "yaml"][..],
+            &["describe", "pvc,pod"],
+        ] {
+            let shown = self.kubectl(arguments).unwrap();
+            assert!(!shown.is_empty(), "{arguments:?} shows something");
+            for secret in system.secrets() {
+                assert!(!shown.contains(&secret), "{arguments:?} show a secret");
+            }
+        }
     }
 
     fn class_name(&self, class: &str) -> String {
