@@ -76,6 +76,27 @@ async fn the_directory_of_a_dead_pod_is_not_waited_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_runs_and_has_not_come_back_is_not_given_up() {
+    let mut world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.pods.silence("pvc-1");
+    world.reborn().await;
+    let (staged, unstaged) = (
+        world.stage(secrets("one"), &[]).await,
+        world.unstage().await,
+    );
+    for status in [staged.unwrap_err(), unstaged.unwrap_err()] {
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        assert!(status.message().contains("has not connected"), "{status}");
+    }
+    assert_eq!(world.pods.made(), 1, "it may hold what nobody else has");
+    // Kubelet sees in the end that it is dead.
+    world.pods.evict("pvc-1");
+    world.unstage().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_published_mount_whose_connection_is_lost_is_published_anew() {
     let mut world = World::new(Behaviour::Serve);
     world.stage(secrets("one"), &[]).await.unwrap();

@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fixture::{Pair, Volume};
+use carafe_api::handover::{FromKeeper, FromPod};
+
+use crate::{
+    fixture::{Pair, Volume},
+    worker::Worker,
+};
 
 #[test]
 fn sigterm_loses_nothing_that_write_acknowledged() {
@@ -80,4 +85,30 @@ fn an_orderly_unmount_leaves_no_session_and_no_process() {
             "{pair:?}: one file beside the root: {status:#}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mount_is_released_when_all_is_committed_and_not_before() {
+    let mut volume = Volume::formatted(Pair::RedisS3);
+    let worker = Worker::start(&volume).await;
+    fs::write(format!("{}/file", worker.target), b"early").unwrap();
+    let mut file = File::options()
+        .append(true)
+        .open(format!("{}/file", worker.target))
+        .unwrap();
+    volume.pause_redis();
+    file.write_all(b" and late").unwrap();
+    worker.link.send(&FromKeeper::Release, &[]).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(2), released(&worker)).await;
+    assert!(early.is_err(), "nothing can be committed meanwhile");
+    volume.resume_redis();
+    let late = tokio::time::timeout(Duration::from_mins(1), released(&worker)).await;
+    late.expect("all can be committed");
+    volume.mount(&[]);
+    let read = fs::read(volume.path("file")).unwrap();
+    assert_eq!(read, b"early and late", "before the file is closed");
+}
+
+async fn released(worker: &Worker) {
+    while worker.link.receive::<FromPod>().await.unwrap().0 != FromPod::Released {}
 }

@@ -172,10 +172,30 @@ impl Volume {
         self.url.replace(PASSWORD, password)
     }
 
+    /// Lets Redis answer nobody until `resume_redis`, or for a minute.
+    pub(crate) fn pause_redis(&self) {
+        self.redis("CLIENT PAUSE 60000");
+    }
+
+    pub(crate) fn resume_redis(&self) {
+        self.redis("CLIENT UNPAUSE");
+    }
+
+    fn redis(&self, words: &str) {
+        let port = self.redis_port();
+        shell(&format!(
+            "redis-cli -p {port} -a {PASSWORD} --no-auth-warning {words}"
+        ));
+    }
+
+    fn redis_port(&self) -> String {
+        let address = self.redis.as_ref().unwrap().address();
+        address.split_once(':').unwrap().1.to_owned()
+    }
+
     /// Gives Redis another password, and ends all connections.
     pub(crate) fn change_password(&self, password: &str) {
-        let address = self.redis.as_ref().unwrap().address();
-        let (_, port) = address.split_once(':').unwrap();
+        let port = self.redis_port();
         shell(&format!(
             "redis-cli -p {port} -a {PASSWORD} --no-auth-warning CONFIG SET requirepass {password} && \
              redis-cli -p {port} -a {password} --no-auth-warning CLIENT KILL TYPE normal",

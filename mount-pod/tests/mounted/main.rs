@@ -12,4 +12,5 @@ mod peer;
 mod refusals;
 mod rotation;
 mod trees;
+mod worker;
 mod workloads;
