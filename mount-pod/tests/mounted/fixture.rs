@@ -172,9 +172,9 @@ impl Volume {
         self.url.replace(PASSWORD, password)
     }
 
-    /// Lets Redis answer nobody until `resume_redis`, or for a minute.
+    /// Lets Redis execute no write until `resume_redis`, or for a minute.
     pub(crate) fn pause_redis(&self) {
-        self.redis("CLIENT PAUSE 60000");
+        self.redis("CLIENT PAUSE 60000 WRITE");
     }
 
     pub(crate) fn resume_redis(&self) {
