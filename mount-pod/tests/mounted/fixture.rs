@@ -172,19 +172,11 @@ impl Volume {
         self.url.replace(PASSWORD, password)
     }
 
-    /// Lets Redis execute no write until `resume_redis`, or for a minute.
-    pub(crate) fn pause_redis(&self) {
-        self.redis("CLIENT PAUSE 60000 WRITE");
-    }
-
-    pub(crate) fn resume_redis(&self) {
-        self.redis("CLIENT UNPAUSE");
-    }
-
-    fn redis(&self, words: &str) {
-        let port = self.redis_port();
+    /// Lets Redis execute no write for so long.
+    pub(crate) fn pause_redis(&self, time: Duration) {
+        let (port, millis) = (self.redis_port(), time.as_millis());
         shell(&format!(
-            "redis-cli -p {port} -a {PASSWORD} --no-auth-warning {words}"
+            "redis-cli -p {port} -a {PASSWORD} --no-auth-warning CLIENT PAUSE {millis} WRITE"
         ));
     }
 
