@@ -318,6 +318,14 @@ impl Kept {
         self.phase.send_replace(phase);
     }
 
+    /// All is committed: of use only if the release is still wanted, since more may be
+    /// written otherwise.
+    pub(super) fn released(&self) {
+        if self.state.lock().releasing {
+            self.set_phase(Phase::Released);
+        }
+    }
+
     pub(super) fn set_region(&self, region: std::os::fd::OwnedFd) {
         self.state.lock().bundle.region = Some(region);
     }
@@ -380,9 +388,11 @@ mod tests {
         kept.state.lock().connected = true;
         kept.set_phase(Phase::Ready);
         assert!(kept.release(Duration::ZERO).await.is_err());
-        kept.set_phase(Phase::Released);
+        kept.released();
         kept.keep_on();
         assert_eq!(kept.phase(), Phase::Ready);
+        kept.released();
+        assert_eq!(kept.phase(), Phase::Ready, "the answer came too late");
         let nothing = timeout(Duration::from_millis(1), kept.outgoing()).await;
         assert!(nothing.is_err(), "{nothing:?}");
     }

@@ -171,7 +171,7 @@ fn take(kept: &Kept, message: FromPod, mut fds: Vec<OwnedFd>) -> Result<(), Hand
             );
             kept.set_phase(Phase::Failed { reason });
         }
-        FromPod::Released => kept.set_phase(Phase::Released),
+        FromPod::Released => kept.released(),
         FromPod::Stats { usage, .. } => kept.answered(usage),
         FromPod::Pong { .. } | FromPod::Unknown => {}
         FromPod::Hello(_) => return Err(HandoverError::Unexpected("a second hello".into())),

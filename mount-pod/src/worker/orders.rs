@@ -7,6 +7,8 @@ use std::{
 
 use carafe_api::handover::{Attach, Bundle, FromKeeper, FromPod, HandoverError, Link, Usage};
 use carafe_fuse::Session;
+use carafe_types::Error;
+use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{stack::Stack, upkeep::Upkeep};
 use crate::failure::Failure;
@@ -55,16 +57,19 @@ async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Resul
     keeper.send(&FromPod::InitDone { blob }, &[]).await?;
     keeper.send(&FromPod::Ready, &[]).await?;
     tracing::info!(session = stack.session.0, root = stack.root.0, "serving");
+    // Beside the orders: what it waits for may be a new secret.
+    let mut release = None::<BoxFuture<'_, Result<(), Error>>>;
     loop {
         tokio::select! {
             // The kernel has unmounted.
             ended = session.ended() => return ended.map_err(|error| Failure::Mount(error.to_string())),
+            drained = finished(&mut release) => report(keeper, drained).await?,
             order = keeper.receive::<FromKeeper>() => match order {
-                Ok((order, _)) => {
-                    if obey(keeper, stack, order).await? {
-                        return Ok(());
-                    }
+                Ok((FromKeeper::End, _)) => return Ok(()),
+                Ok((FromKeeper::Release, _)) => {
+                    release.get_or_insert_with(|| stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).boxed());
                 }
+                Ok((order, _)) => obey(keeper, stack, order).await?,
                 // The parent died: nobody could replace this worker, but applications
                 // are still served.
                 Err(HandoverError::Closed) => {
@@ -77,20 +82,30 @@ async fn until_the_end(keeper: &Link, stack: &Stack, session: &Session) -> Resul
     }
 }
 
-/// Does what the parent says; `true` if that is the end.
-async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, Failure> {
+/// Waits for what is under way; for ever if nothing is.
+async fn finished<T>(work: &mut Option<BoxFuture<'_, T>>) -> T {
+    let Some(under_way) = work else {
+        return std::future::pending().await;
+    };
+    let done = under_way.await;
+    *work = None;
+    done
+}
+
+/// Says that all is committed. Silence means: not yet; whoever wants the release asks
+/// again.
+async fn report(keeper: &Link, drained: Result<(), Error>) -> Result<(), Failure> {
+    match drained {
+        Ok(()) => keeper.send(&FromPod::Released, &[]).await?,
+        Err(error) => tracing::error!(%error, "not all that was written is committed yet"),
+    }
+    Ok(())
+}
+
+/// Does what the parent says.
+async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<(), Failure> {
     match order {
         FromKeeper::Secret { secret } => stack.credentials.rotate(*secret),
-        FromKeeper::Release => {
-            // Silence means: not yet. Whoever wants the release asks again.
-            match stack.vfs.drain(Instant::now() + DRAIN_PATIENCE).await {
-                Ok(()) => keeper.send(&FromPod::Released, &[]).await?,
-                Err(error) => {
-                    tracing::error!(%error, "not all that was written is committed yet");
-                }
-            }
-        }
-        FromKeeper::End => return Ok(true),
         FromKeeper::Ping { id } => {
             keeper
                 .send(&FromPod::Pong { id, serving: true }, &[])
@@ -102,9 +117,14 @@ async fn obey(keeper: &Link, stack: &Stack, order: FromKeeper) -> Result<bool, F
                 keeper.send(&FromPod::Stats { id, usage }, &[]).await?;
             }
         }
-        FromKeeper::Attach(_) | FromKeeper::Refused { .. } | FromKeeper::Unknown => {}
+        // The end and the release are the caller's.
+        FromKeeper::Attach(_)
+        | FromKeeper::Refused { .. }
+        | FromKeeper::Release
+        | FromKeeper::End
+        | FromKeeper::Unknown => {}
     }
-    Ok(false)
+    Ok(())
 }
 
 async fn usage(stack: &Stack) -> Option<Usage> {

@@ -108,6 +108,22 @@ async fn a_mount_is_released_when_all_is_committed_and_not_before() {
     assert_eq!(read, b"early and late", "before the file is closed");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_password_reaches_a_mount_that_waits_for_its_release() {
+    let volume = Volume::formatted(Pair::RedisS3);
+    let worker = Worker::start(&volume).await;
+    let mut change = volume.change_password_soon("new-horse");
+    let mut file = File::create(format!("{}/file", worker.target)).unwrap();
+    file.write_all(b"dirty").unwrap();
+    assert!(change.wait().unwrap().success());
+    worker.link.send(&FromKeeper::Release, &[]).await.unwrap();
+    worker
+        .tell_secret(&volume.url_with_password("new-horse"))
+        .await;
+    let late = tokio::time::timeout(Duration::from_mins(1), released(&worker)).await;
+    late.expect("the new password opens the database");
+}
+
 async fn released(worker: &Worker) {
     while worker.link.receive::<FromPod>().await.unwrap().0 != FromPod::Released {}
 }

@@ -187,11 +187,23 @@ impl Volume {
 
     /// Gives Redis another password, and ends all connections.
     pub(crate) fn change_password(&self, password: &str) {
+        shell(&self.password_change(password));
+    }
+
+    /// Does so a second later, for a test that has files open then: a process that
+    /// starts waits for their flush.
+    pub(crate) fn change_password_soon(&self, password: &str) -> Child {
+        let line = format!("sleep 1; {}", self.password_change(password));
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &line]).spawn().unwrap()
+    }
+
+    fn password_change(&self, password: &str) -> String {
         let port = self.redis_port();
-        shell(&format!(
+        format!(
             "redis-cli -p {port} -a {PASSWORD} --no-auth-warning CONFIG SET requirepass {password} && \
              redis-cli -p {port} -a {password} --no-auth-warning CLIENT KILL TYPE normal",
-        ));
+        )
     }
 
     /// Takes the store away, so that only caches can answer.
