@@ -18,6 +18,7 @@
     )
 )]
 
+mod api_server;
 pub mod attributes;
 pub mod capability;
 pub mod config;

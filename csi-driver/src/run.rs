@@ -5,14 +5,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::{
+    api_server::within,
     config::{Cli, Common, ControllerArgs, NodeArgs, Role},
     controller::{ControllerService, Elector, Engines, KubeClaimTags, Reclaimer},
     health::{self, Health, Progress},
@@ -33,8 +31,6 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(2);
 /// How often mount pods are looked for that serve nothing.
 const SWEEP: Duration = Duration::from_mins(2);
-/// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the plugin until it is told to stop.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -168,18 +164,17 @@ fn kubelet_endpoint(common: &Common, args: &NodeArgs) -> PathBuf {
 async fn identity(client: &Client, name: &str) -> NodeIdentity {
     let api = Api::<Node>::all(client.clone());
     loop {
-        match timeout(PATIENCE, api.get_metadata(name)).await {
-            Ok(Ok(node)) => {
+        match within(api.get_metadata(name)).await {
+            Ok(node) => {
                 let uid = node.metadata.uid.unwrap_or_default();
                 return NodeIdentity {
                     name: name.to_owned(),
                     uid,
                 };
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(node = name, %error, "the node cannot be read; trying again");
             }
-            Err(_) => tracing::warn!(node = name, "the API server does not answer; trying again"),
         }
         tokio::time::sleep(RETRY).await;
     }

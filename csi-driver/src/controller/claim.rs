@@ -1,16 +1,11 @@
 //! A claim's labels and annotations, for path patterns.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, Client};
-use tokio::time::timeout;
 use tonic::async_trait;
 
 use super::pattern::Tags;
-
-/// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::api_server::within;
 
 /// Where labels and annotations of claims come from.
 #[async_trait]
@@ -27,10 +22,8 @@ pub struct KubeClaimTags(pub Client);
 impl ClaimTags for KubeClaimTags {
     async fn tags(&self, namespace: &str, claim: &str) -> Result<Tags, String> {
         let api = Api::<PersistentVolumeClaim>::namespaced(self.0.clone(), namespace);
-        let found = timeout(PATIENCE, api.get_metadata(claim)).await;
-        let found = found
-            .map_err(|_| "the API server does not answer".to_owned())?
-            .map_err(|error| error.to_string())?;
+        let found = within(api.get_metadata(claim)).await;
+        let found = found.map_err(|error| error.to_string())?;
         Ok(Tags {
             labels: found.metadata.labels.unwrap_or_default(),
             annotations: found.metadata.annotations.unwrap_or_default(),

@@ -13,16 +13,14 @@ use carafe_types::{BlockKey, Error, Format, SliceId, block_count, block_len};
 use futures_util::future::join_all;
 use k8s_openapi::api::{core::v1::Secret, storage::v1::StorageClass};
 use kube::{Api, Client, api::ListParams};
-use tokio::time::timeout;
 
 use super::{Elector, Engines, FileSystem};
+use crate::api_server::within;
 
 /// Entries and slices in one step.
 const STEP: usize = 1000;
 /// Steps in one round of one file system.
 const STEPS: usize = 50;
-/// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Objects that are deleted at once.
 const DELETIONS: usize = 16;
 /// A class names its Secret so.
@@ -55,11 +53,10 @@ impl Reclaimer {
         loop {
             ticks.tick().await;
             self.engines.close_idle();
-            match timeout(PATIENCE, self.elector.acquire()).await {
-                Ok(Ok(true)) => self.round().await,
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the clean-up's Lease cannot be taken"),
-                Err(_) => tracing::warn!("the clean-up's Lease cannot be taken: no answer"),
+            match within(self.elector.acquire()).await {
+                Ok(true) => self.round().await,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "the clean-up's Lease cannot be taken"),
             }
         }
     }
@@ -99,12 +96,13 @@ impl Reclaimer {
 
     async fn classes(&self) -> Vec<StorageClass> {
         let api = Api::<StorageClass>::all(self.client.clone());
-        match timeout(PATIENCE, api.list(&ListParams::default())).await {
-            Ok(Ok(list)) => return list.items,
-            Ok(Err(error)) => tracing::warn!(%error, "the classes cannot be listed"),
-            Err(_) => tracing::warn!("the classes cannot be listed: no answer"),
+        match within(api.list(&ListParams::default())).await {
+            Ok(list) => list.items,
+            Err(error) => {
+                tracing::warn!(%error, "the classes cannot be listed");
+                Vec::new()
+            }
         }
-        Vec::new()
     }
 
     async fn secret_of(&self, class: &StorageClass) -> Option<VolumeSecret> {
@@ -117,7 +115,7 @@ impl Reclaimer {
             return None;
         }
         let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let secret = timeout(PATIENCE, api.get_opt(name)).await.ok()?.ok()??;
+        let secret = within(api.get_opt(name)).await.ok()??;
         let text = |bytes: k8s_openapi::ByteString| String::from_utf8(bytes.0).unwrap_or_default();
         let fields: BTreeMap<_, _> = secret
             .data?

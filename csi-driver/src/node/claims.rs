@@ -1,6 +1,6 @@
 //! Which claim a volume belongs to, and events on it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
@@ -9,13 +9,12 @@ use kube::{
     api::ListParams,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::time::timeout;
 
 use super::plan::Claim;
-use crate::attributes::{CLAIM_NAME, CLAIM_NAMESPACE};
-
-/// How long the API server may take: who cannot be told is not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::{
+    api_server::within,
+    attributes::{CLAIM_NAME, CLAIM_NAMESPACE},
+};
 
 /// What Kubernetes knows about claims.
 #[async_trait]
@@ -101,20 +100,10 @@ impl Claims for KubeClaims {
                 name: name.clone(),
             });
         }
-        let found = match timeout(PATIENCE, self.volume(driver, volume)).await {
-            Ok(Ok(found)) => found?,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, volume, "the volume's claim is not known");
-                return None;
-            }
-            Err(_) => {
-                tracing::warn!(
-                    volume,
-                    "the volume's claim is not known: the API server does not answer"
-                );
-                return None;
-            }
-        };
+        let found = within(self.volume(driver, volume)).await;
+        let found = found
+            .inspect_err(|error| tracing::warn!(%error, volume, "the volume's claim is not known"))
+            .ok()??;
         let claim = found.spec?.claim_ref?;
         Some(Claim {
             namespace: claim.namespace?,
@@ -123,9 +112,8 @@ impl Claims for KubeClaims {
     }
 
     async fn warn(&self, claim: &Claim, reason: &str, message: &str) {
-        let published = timeout(PATIENCE, self.publish(claim, reason, message)).await;
-        if !matches!(published, Ok(Ok(()))) {
-            tracing::warn!(?published, "an event could not be written");
+        if let Err(error) = within(self.publish(claim, reason, message)).await {
+            tracing::warn!(%error, "an event could not be written");
         }
     }
 }

@@ -12,8 +12,7 @@ use kube::{
     runtime::{wait::await_condition, watcher::watch_object},
 };
 
-/// How long the API server may take for one request.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::api_server::{RequestError, within};
 
 /// A pod that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,24 +101,8 @@ impl KubePods {
     }
 }
 
-/// What became of a request.
-#[derive(Debug, thiserror::Error)]
-enum Request {
-    #[error(transparent)]
-    Answered(#[from] kube::Error),
-    #[error("it did not answer within {} s", PATIENCE.as_secs())]
-    TimedOut,
-}
-
 /// Between two attempts to make a pod.
 const PAUSE: Duration = Duration::from_millis(100);
-
-async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Request> {
-    match tokio::time::timeout(PATIENCE, request).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Request::TimedOut),
-    }
-}
 
 #[async_trait]
 impl Pods for KubePods {
@@ -128,7 +111,8 @@ impl Pods for KubePods {
         loop {
             match within(self.api.create(&PostParams::default(), pod)).await {
                 Ok(made) => return Ok(Ensured::Made(reference(&made))),
-                Err(Request::Answered(kube::Error::Api(status))) if status.is_already_exists() => {}
+                Err(RequestError::Answered(kube::Error::Api(status)))
+                    if status.is_already_exists() => {}
                 Err(error) => return Err(failed("create", &name, &error)),
             }
             let Some(found) = self.get(&name).await? else {
@@ -160,7 +144,7 @@ impl Pods for KubePods {
         match within(self.api.delete(&pod.name, &params)).await {
             Ok(_) => Ok(()),
             // A conflict: another pod has the name by now, so this one is gone.
-            Err(Request::Answered(kube::Error::Api(status)))
+            Err(RequestError::Answered(kube::Error::Api(status)))
                 if status.is_not_found() || status.is_conflict() =>
             {
                 Ok(())
