@@ -61,6 +61,8 @@ impl Jobs {
             .map(|slice| self.delete_slice(&format, slice));
         let gone: Vec<_> = stream::iter(deletions)
             .buffer_unordered(DELETIONS)
+            // A store that is gone is not asked a thousand times.
+            .take_while(|deleted| std::future::ready(deleted.is_some()))
             .filter_map(std::future::ready)
             .collect()
             .await;
