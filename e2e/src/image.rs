@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::node::Node;
+use crate::node::{Node, PAUSE_IMAGE};
 use crate::run::{NODES, Run};
 use crate::shell;
 use crate::tools::{Tools, repository};
 
 /// The image that holds pods' namespaces.
-pub const PAUSE: &str = "carafe.io/pause:1";
 /// Shell and small tools for test pods.
 pub const TOOLBOX: &str = "carafe.io/toolbox:1";
 /// The cluster's DNS server.
@@ -178,7 +177,7 @@ pub fn pause(run: &Run) -> Result<Image> {
             .arg(&program)
             .arg(source),
     )?;
-    Ok(Image::new(PAUSE, &["/pause"]).file(program, "/pause"))
+    Ok(Image::new(PAUSE_IMAGE, &["/pause"]).file(program, "/pause"))
 }
 
 /// What test pods run: busybox, and this program for what its applets cannot do.

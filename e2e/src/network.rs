@@ -11,19 +11,6 @@ use crate::run::{NODES, Run};
 use crate::sandbox::Sandbox;
 use crate::shell;
 
-/// Whether something on this machine has the run's addresses already.
-pub fn in_use(run: &Run) -> Result<bool> {
-    let routes = shell::run(&mut shell::command(
-        "ip",
-        ["-4", "route", "show", "root", &address_range(run)],
-    ))?;
-    Ok(!routes.trim().is_empty())
-}
-
-fn address_range(run: &Run) -> String {
-    format!("10.{}.0.0/16", run.host_address().octets()[1])
-}
-
 /// Makes the bridge, with the control plane's address on it.
 pub fn create_bridge(run: &Run) -> Result<()> {
     let bridge = run.bridge();

@@ -11,7 +11,10 @@ use crate::certs::Pki;
 use crate::run::{Run, node_name};
 use crate::sandbox::{Sandbox, Spec};
 use crate::tools::Tools;
-use crate::{cgroup, image, kubeconfig, network, shell};
+use crate::{cgroup, kubeconfig, network, shell};
+
+/// What holds a pod's namespaces; containerd is told its name.
+pub const PAUSE_IMAGE: &str = "carafe.io/pause:1";
 
 /// What kubelet sets for the whole machine unless it finds it set: inside a node
 /// it finds it set, and the machine stays as it was.
@@ -154,7 +157,7 @@ conf_dir = "{cni}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 "#,
-            pause = image::PAUSE,
+            pause = PAUSE_IMAGE,
             cni = self.dir().join("cni").display()
         );
         fs::write(self.dir().join("containerd.toml"), config)?;

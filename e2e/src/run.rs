@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::network;
+use crate::shell;
 
 /// How many nodes a cluster has.
 pub const NODES: u8 = 2;
@@ -43,11 +43,19 @@ impl Run {
         let pid = std::process::id();
         for attempt in 0..OCTETS {
             let run = Self::new(&format!("t{:x}{attempt:x}", pid & 0x00ff_ffff))?;
-            if !run.dir().exists() && !network::in_use(&run)? {
+            if !run.dir().exists() && !run.addresses_are_in_use()? {
                 return Ok(run);
             }
         }
         bail!("no free address range for another cluster; remove stale ones with `make sweep`")
+    }
+
+    /// Whether something on this machine has the run's addresses already.
+    fn addresses_are_in_use(&self) -> Result<bool> {
+        let range = format!("10.{}.0.0/16", self.host_address().octets()[1]);
+        let routes = ["-4", "route", "show", "root", &range];
+        let routes = shell::run(&mut shell::command("ip", routes))?;
+        Ok(!routes.trim().is_empty())
     }
 
     /// The id itself.

@@ -21,6 +21,7 @@ mod files;
 mod index;
 mod place;
 mod records;
+mod shared;
 mod space;
 mod writer;
 

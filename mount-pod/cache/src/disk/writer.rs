@@ -18,9 +18,9 @@ use bytes::Bytes;
 use carafe_types::BlockKey;
 
 use super::{
-    directory::Shared,
     index::{Index, Removed, pack, unpack},
     records::{Opened, Record, Records},
+    shared::Shared,
     space::Floor,
 };
 use crate::checksums;
