@@ -1,6 +1,5 @@
 //! The command line: one file a command.
 
-mod engine;
 mod format;
 mod mount;
 mod status;
@@ -12,8 +11,6 @@ use std::{future::Future, io::IsTerminal};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-
-pub(crate) use engine::{connect_with, load, warnings};
 
 use crate::failure::Failure;
 

@@ -6,8 +6,7 @@ use carafe_meta::Call;
 use carafe_types::{Compression, Format, Secret};
 use clap::{Args, ValueEnum};
 
-use super::engine;
-use crate::failure::Failure;
+use crate::{engine, failure::Failure};
 
 /// Format a volume: write its setting into the metadata engine
 #[derive(Args)]

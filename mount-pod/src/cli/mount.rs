@@ -12,8 +12,9 @@ use carafe_api::{
 use carafe_types::{Format, Secret};
 use clap::Args;
 
-use super::{engine, small_runtime};
+use super::small_runtime;
 use crate::{
+    engine,
     failure::Failure,
     supervisor::{Held, Host, Readiness, start_in_background, supervise},
 };

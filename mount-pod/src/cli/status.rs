@@ -5,8 +5,7 @@ use carafe_types::{Format, Ino, Secret};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::engine;
-use crate::failure::Failure;
+use crate::{engine, failure::Failure};
 
 /// Show a volume's setting, sessions and usage as JSON
 #[derive(Args)]

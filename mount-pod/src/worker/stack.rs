@@ -16,7 +16,7 @@ use carafe_vfs::{Parts, Vfs};
 
 use super::{cache, credentials::Rotating};
 use crate::{
-    cli::{connect_with, load, warnings},
+    engine::{connect_with, load, warnings},
     failure::Failure,
 };
 

@@ -55,6 +55,7 @@ mod ids;
 mod layout;
 mod mapping;
 mod page;
+mod pages;
 pub mod pool;
 pub mod record;
 mod region;

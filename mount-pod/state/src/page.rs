@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::pool::Shared;
+use crate::pages::Pages;
 use crate::record::{ExtentRecord, NO_PAGE};
 use crate::table::{Entry, TableFull};
 
@@ -31,7 +31,7 @@ pub struct Page {
 
 #[derive(Debug)]
 pub(crate) struct Held {
-    pool: Arc<Shared>,
+    pool: Arc<Pages>,
     index: u32,
     views: AtomicU32,
     _permit: OwnedSemaphorePermit,
@@ -50,7 +50,7 @@ impl Drop for Held {
 }
 
 impl Page {
-    pub(crate) fn new(pool: &Arc<Shared>, index: u32, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(pool: &Arc<Pages>, index: u32, permit: OwnedSemaphorePermit) -> Self {
         Self {
             held: Arc::new(Held {
                 pool: Arc::clone(pool),

@@ -14,6 +14,7 @@ use crate::header::MARK_PAGES;
 use crate::layout::Layout;
 use crate::mapping::Mapping;
 use crate::page::{Extent, Page};
+use crate::pages::Pages;
 use crate::record::{ExtentRecord, NO_PAGE};
 use crate::table::{Entry, Table};
 
@@ -28,23 +29,7 @@ pub struct PoolFull;
 /// The pages of a region. Clones are the same pool.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) mapping: Arc<Mapping>,
-    pub(crate) free: FreeList,
-    pub(crate) extents: Table<ExtentRecord>,
-    pub(crate) page_size: usize,
-    /// One permit for each page that is not in use; it is fair.
-    permits: Arc<Semaphore>,
-}
-
-impl Shared {
-    pub(crate) fn page_offset(&self, index: u32) -> usize {
-        self.free.area().offset + index as usize * self.page_size
-    }
+    shared: Arc<Pages>,
 }
 
 /// Acknowledged bytes that a predecessor left.
@@ -83,7 +68,7 @@ impl Pool {
             batch: BATCH,
         };
         let pool = Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(Pages {
                 mapping: Arc::clone(mapping),
                 free: FreeList::open(mapping, area, |index| by_page.contains_key(&index)),
                 extents,

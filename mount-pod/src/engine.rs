@@ -1,4 +1,4 @@
-//! The metadata engine as the commands use it.
+//! The metadata engine as commands and workers use it.
 
 use std::sync::Arc;
 
