@@ -6,7 +6,7 @@ mod read;
 mod reply;
 
 pub(crate) use read::{Args, Header};
-pub(crate) use reply::{Body, dirent, direntplus};
+pub(crate) use reply::{Body, Reply, dirent, direntplus};
 
 /// The major version of the protocol.
 pub(crate) const MAJOR: u32 = 7;

@@ -17,9 +17,8 @@ use carafe_types::{Error, Ino, Result};
 use carafe_vfs::{Call, OpKey, OpenFlags, Vfs};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crate::session::Reply;
 use crate::{
-    abi::{Args, Body, Header, op},
+    abi::{Args, Body, Header, Reply, op},
     errno::{errno, is_failure},
 };
 

@@ -20,7 +20,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Notifier, adapter::Adapter};
 use interrupt::Interrupts;
-pub(crate) use transport::Reply;
 use transport::Transport;
 use wake::Wake;
 

@@ -1,5 +1,6 @@
 //! Building replies.
 
+use bytes::Bytes;
 use carafe_types::{Attr, FileType};
 use carafe_vfs::{Attributes, DirItem, Entry, Opened, StatFs};
 
@@ -11,6 +12,17 @@ const STAT_BLOCK: u64 = 512;
 const STATFS_BLOCK: u32 = 4096;
 /// The preferred length of one read or write that stat shows.
 const IO_SIZE: u32 = 64 << 10;
+
+/// What a reply carries behind its header.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Nothing but success.
+    Empty,
+    /// Bytes.
+    Body(Vec<u8>),
+    /// Data, in pieces that are sent as they lie.
+    Data(Vec<Bytes>),
+}
 
 /// A reply's body, written from front to back.
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use carafe_state::{ReadSlot, Request};
 use super::{
     SessionConfig, SessionError, Shared, Stage,
     caught::{Panicked, caught},
-    transport::{Received, Reply, Transport},
+    transport::{Received, Transport},
 };
-use crate::abi::{Args, Header, init::Offer, op};
+use crate::abi::{Args, Header, Reply, init::Offer, op};
 
 /// How long a reader waits for a free slot before it looks whether it shall stop.
 const SLOT_PATIENCE: Duration = Duration::from_millis(200);

@@ -11,7 +11,7 @@ use carafe_state::{ReadSlot, Request};
 use rustix::io::Errno;
 
 use super::SessionError;
-use crate::abi::{Body, REPLY_HEADER_LEN};
+use crate::abi::{Body, REPLY_HEADER_LEN, Reply};
 
 /// The most pieces of one writev(2).
 const MAX_PIECES: usize = 1000;
@@ -20,17 +20,6 @@ const MAX_PIECES: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Transport {
     devices: Vec<OwnedFd>,
-}
-
-/// What a reply carries behind its header.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    /// Nothing but success.
-    Empty,
-    /// Bytes.
-    Body(Vec<u8>),
-    /// Data, in pieces that are sent as they lie.
-    Data(Vec<Bytes>),
 }
 
 /// What came of reading.
