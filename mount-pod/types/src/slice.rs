@@ -2,6 +2,8 @@
 //!
 //! A **segment** is a piece of a chunk that one slice (or a hole) answers.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BufMut};
 
 use crate::SliceId;
@@ -87,8 +89,25 @@ impl Slice {
         }
     }
 
+    /// A record of bytes from elsewhere may end anywhere.
     fn end(&self) -> u32 {
-        self.pos + self.len
+        self.pos.saturating_add(self.len)
+    }
+
+    /// The part of it that answers `[start, end)` of the chunk, within the slice.
+    fn segment(&self, start: u32, end: u32) -> Segment {
+        let off = if self.id.is_hole() {
+            0
+        } else {
+            self.off.saturating_add(start - self.pos)
+        };
+        Segment {
+            pos: start,
+            len: end - start,
+            id: self.id,
+            size: self.size,
+            off,
+        }
     }
 }
 
@@ -109,48 +128,62 @@ pub struct Segment {
 
 /// What `[pos, pos + len)` of a chunk reads as, in order and without gaps:
 /// later slices overlay earlier ones; what no slice covers is a hole.
+///
+/// A list may be long where nobody compacts: the work grows with its length and the
+/// number of segments, and not with their product.
 pub fn overlay(slices: &[Slice], pos: u32, len: u32) -> Vec<Segment> {
+    let mut open = Open::new(pos, pos.saturating_add(len));
     let mut segments = Vec::new();
-    cut(slices, pos, pos.saturating_add(len), &mut segments);
+    for slice in slices.iter().rev() {
+        if open.is_empty() {
+            break;
+        }
+        open.take(slice.pos, slice.end(), |start, end| {
+            segments.push(slice.segment(start, end));
+        });
+    }
+    segments.extend(open.ranges.into_iter().map(hole));
+    segments.sort_unstable_by_key(|segment| segment.pos);
     merge_holes(&mut segments);
     segments
 }
 
-/// Answers `[start, end)` from the last slice that meets it, and what it leaves
-/// from the earlier ones. The depth is the number of slices that overlap.
-fn cut(slices: &[Slice], start: u32, end: u32, out: &mut Vec<Segment>) {
-    if start >= end {
-        return;
+/// The parts of a chunk that no slice has answered yet: starts and ends, in order,
+/// without touching each other.
+struct Open {
+    ranges: BTreeMap<u32, u32>,
+}
+
+impl Open {
+    fn new(start: u32, end: u32) -> Self {
+        let ranges = (start < end).then_some((start, end)).into_iter().collect();
+        Self { ranges }
     }
-    let Some(top) = slices
-        .iter()
-        .rposition(|slice| slice.pos < end && slice.end() > start)
-    else {
-        out.push(Segment {
-            pos: start,
-            len: end - start,
-            id: SliceId::HOLE,
-            size: 0,
-            off: 0,
-        });
-        return;
-    };
-    let slice = slices[top];
-    let (from, to) = (slice.pos.max(start), slice.end().min(end));
-    cut(&slices[..top], start, from, out);
-    let off = if slice.id.is_hole() {
-        0
-    } else {
-        slice.off + (from - slice.pos)
-    };
-    out.push(Segment {
-        pos: from,
-        len: to - from,
-        id: slice.id,
-        size: slice.size,
-        off,
-    });
-    cut(&slices[..top], to, end, out);
+
+    fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Takes all that lies within `[start, end)`, and shows each part.
+    fn take(&mut self, start: u32, end: u32, mut taken: impl FnMut(u32, u32)) {
+        while let Some((&first, &last)) = self.ranges.range(..end).next_back() {
+            if last <= start || start >= end {
+                break;
+            }
+            self.ranges.remove(&first);
+            if end < last {
+                self.ranges.insert(end, last);
+            }
+            if first < start {
+                self.ranges.insert(first, start);
+            }
+            taken(first.max(start), last.min(end));
+        }
+    }
+}
+
+fn hole((start, end): (u32, u32)) -> Segment {
+    Slice::hole(start, end - start).segment(start, end)
 }
 
 fn merge_holes(segments: &mut Vec<Segment>) {
@@ -190,6 +223,33 @@ mod tests {
     #[test]
     fn a_torn_list_is_refused() {
         assert_eq!(Slice::decode_list(&[0; 25]), Err(SliceDecodeError(25)));
+    }
+
+    /// Recursion would not come back from lists like these.
+    #[test]
+    fn long_lists_are_read() {
+        const COUNT: u32 = 200_000;
+        let appended: Vec<_> = (0..COUNT)
+            .map(|at| Slice::whole(at * 10, SliceId(1), 10))
+            .collect();
+        assert_eq!(overlay(&appended, 0, COUNT * 10).len(), COUNT as usize);
+        let nested: Vec<_> = (0..COUNT)
+            .map(|at| Slice::whole(at, SliceId(u64::from(at) + 1), 2 * COUNT - 2 * at))
+            .collect();
+        let segments = overlay(&nested, 0, 2 * COUNT);
+        assert_eq!(segments.len(), 2 * COUNT as usize - 1);
+    }
+
+    #[test]
+    fn a_record_may_claim_to_end_anywhere() {
+        let far = Slice {
+            pos: u32::MAX - 1,
+            id: SliceId(1),
+            size: u32::MAX,
+            off: u32::MAX,
+            len: u32::MAX,
+        };
+        assert_eq!(overlay(&[far], 0, u32::MAX).len(), 2);
     }
 
     fn slices() -> impl Strategy<Value = Vec<Slice>> {
