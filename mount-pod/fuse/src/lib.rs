@@ -13,6 +13,8 @@
 mod abi;
 mod adapter;
 mod errno;
+#[cfg(test)]
+mod fuzz;
 pub mod mount;
 mod notify;
 mod session;

@@ -10,6 +10,8 @@ mod client;
 mod connect;
 mod engine;
 mod entry;
+#[cfg(test)]
+mod fuzz;
 mod lock;
 mod ops;
 mod quota;

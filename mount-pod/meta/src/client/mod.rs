@@ -288,6 +288,12 @@ fn hour_name(now: Timestamp) -> Vec<u8> {
     format!("{year:04}-{month:02}-{day:02}-{hour:02}").into_bytes()
 }
 
+/// Reads a name and drops it.
+#[cfg(test)]
+pub(crate) fn fuzz_hour(name: &[u8]) {
+    let _ = hour_of(name);
+}
+
 /// The hour that such a name stands for, in seconds since 1970.
 fn hour_of(name: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(name).ok()?;
@@ -298,7 +304,11 @@ fn hour_of(name: &[u8]) -> Option<i64> {
     let [year, month, day, hour] = parts[..] else {
         return None;
     };
-    Some(days_from_civil(year, month, day) * 86_400 + hour * 3600)
+    let is_date =
+        (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    // Anybody may put a directory of any name there.
+    (is_date && (0..24).contains(&hour))
+        .then(|| days_from_civil(year, month, day) * 86_400 + hour * 3600)
 }
 
 /// Year, month and day of a day counted from 1970-01-01, after Howard Hinnant's

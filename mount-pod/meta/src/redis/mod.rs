@@ -480,3 +480,19 @@ impl Redis {
         Ok(expanded)
     }
 }
+
+/// Reads a URL and drops it.
+#[cfg(test)]
+pub(crate) fn fuzz_url(url: &str) {
+    if let Err(error) = target::parse(url, None) {
+        assert!(!error.to_string().is_empty(), "an error says something");
+    }
+}
+
+/// Reads a field or value of every kind.
+#[cfg(test)]
+pub(crate) fn fuzz_fields(bytes: &[u8]) {
+    let _ = keys::parse_owner(bytes);
+    let _ = keys::parse_slice(bytes);
+    let _ = keys::parse_entry(bytes);
+}
