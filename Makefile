@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 RUN := . e2e/tools/env.sh;
 E2E := $(RUN) cargo run --locked -p carafe-e2e --
 
-.PHONY: help demo up down tools test test-full lint sweep
+.PHONY: help demo up down tools test test-full bench lint sweep
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -28,6 +28,9 @@ test: tools ## Everything a change must pass: format, lints, unit and cluster te
 test-full: ## `make test`, and the campaigns and matrices that take hours
 	@e2e/tools/install --all
 	@$(RUN) e2e/tools/tier full
+
+bench: tools ## Compare the client with the real juicefs, line by line (ARGS="--engine sqlite")
+	@$(RUN) e2e/tools/bench $(ARGS)
 
 lint: ## Format and clippy only
 	@$(RUN) e2e/tools/tier lint
