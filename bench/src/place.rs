@@ -220,14 +220,16 @@ pub(crate) fn drop_caches() -> Result<()> {
 
 /// A process and its descendants.
 fn tree(process: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
-    let children = children.unwrap_or_default();
-    let below = children
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok());
-    std::iter::once(process)
-        .chain(below.flat_map(tree))
-        .collect()
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    let below = threads.into_iter().flatten().flatten().flat_map(|thread| {
+        // Each thread lists the children that it started itself.
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let numbers = children
+            .split_whitespace()
+            .filter_map(|child| child.parse().ok());
+        numbers.flat_map(tree).collect::<Vec<_>>()
+    });
+    std::iter::once(process).chain(below).collect()
 }
 
 fn cpu_of(process: u32) -> Option<Duration> {
