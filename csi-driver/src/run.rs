@@ -31,6 +31,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(2);
 /// How often mount pods are looked for that serve nothing.
 const SWEEP: Duration = Duration::from_mins(2);
+/// The same, after the plugin's start.
+const FIRST_SWEEP: Duration = Duration::from_secs(20);
 
 /// Runs the plugin until it is told to stop.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -199,8 +201,11 @@ async fn recover(stager: &Stager) {
 
 /// Ends with the process.
 async fn sweep(service: NodeService) {
+    // After a restart, as soon as the mount pods have had time to come back.
+    let mut pause = FIRST_SWEEP;
     loop {
-        tokio::time::sleep(SWEEP).await;
+        tokio::time::sleep(pause).await;
+        pause = SWEEP;
         if let Err(error) = service.sweep().await {
             tracing::warn!(%error, "mount pods that serve nothing may be left");
         }

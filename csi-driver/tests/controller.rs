@@ -264,6 +264,30 @@ async fn a_path_that_leaves_the_volume_is_refused() {
 }
 
 #[tokio::test]
+async fn a_class_with_a_subdir_makes_its_volumes_below_it() {
+    let world = World::new();
+    let with = |subdir| world.request("pvc-1", &[("mountOptions", subdir)]);
+    let status = world.create(with("subdir=../x")).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let volume = world.create(with("subdir=/teams/a")).await.unwrap();
+    assert_eq!(
+        volume.volume_context["subPath"], "pvc-1",
+        "which the node plugin looks for below subdir"
+    );
+    let system = world.engines.open(&world.secret(), false).await.unwrap();
+    let (meta, call) = (&system.meta, Call::internal());
+    let (ino, _) = meta
+        .resolve(&call, Ino::ROOT, b"teams/a/pvc-1")
+        .await
+        .unwrap();
+    let quota = meta.quota(&call, ino).await.unwrap().unwrap();
+    assert_eq!(quota.quota.max_bytes, 1 << 30);
+    world.delete("pvc-1").await.unwrap();
+    let gone = meta.resolve(&call, Ino::ROOT, b"teams/a/pvc-1").await;
+    assert!(gone.is_err(), "{gone:?}");
+}
+
+#[tokio::test]
 async fn a_volume_grows_and_never_shrinks() {
     let world = World::new();
     world.create(world.request("pvc-1", &[])).await.unwrap();

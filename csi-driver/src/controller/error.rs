@@ -28,7 +28,7 @@ pub enum CreateError {
     Capability(&'static str),
     /// No Secret came.
     #[error(
-        "the StorageClass names no Secret: set csi.storage.k8s.io/provisioner-secret-name and -namespace in its parameters"
+        "the StorageClass names no Secret, or the Secret is empty: set csi.storage.k8s.io/provisioner-secret-name and -namespace in its parameters"
     )]
     NoSecret,
     /// The size makes no sense.
@@ -99,7 +99,7 @@ pub enum DeleteError {
     Busy(#[from] Busy),
     /// No Secret came.
     #[error(
-        "the volume {0} names no Secret to delete it with: annotate the PersistentVolume with volume.kubernetes.io/provisioner-deletion-secret-name and -namespace"
+        "the volume {0} has no Secret to delete it with: make the one again that the PersistentVolume's annotations name, or annotate the PersistentVolume with volume.kubernetes.io/provisioner-deletion-secret-name and -namespace"
     )]
     NoSecret(String),
     /// The Secret cannot be used.
@@ -144,7 +144,7 @@ pub enum ExpandError {
     Capability(&'static str),
     /// No Secret came.
     #[error(
-        "the volume {0} names no Secret to grow it with: set csi.storage.k8s.io/controller-expand-secret-name and -namespace in the StorageClass"
+        "the volume {0} has no Secret to grow it with, or it is empty: set csi.storage.k8s.io/controller-expand-secret-name and -namespace in the StorageClass"
     )]
     NoSecret(String),
     /// The Secret cannot be used.

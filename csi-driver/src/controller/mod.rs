@@ -82,13 +82,13 @@ impl ControllerService {
         }
         let capacity = capacity(request.capacity_range.as_ref()).map_err(CreateError::Size)?;
         let parameters = Parameters::read(&request.parameters)?;
-        check_options(&request, &parameters)?;
+        let options = options(&request, &parameters)?;
         let secret = secret(&request.secrets)?.ok_or(CreateError::NoSecret)?;
         let _turn = self.locks.turn(&request.name, TURN_PATIENCE).await?;
         let path = self.path(&request.name, &parameters).await?;
         let volume = NewVolume {
             id: request.name,
-            path,
+            path: below(&options.subdir, &path),
             capacity,
             inodes: parameters.inodes,
             share: parameters.share,
@@ -104,7 +104,7 @@ impl ControllerService {
         Ok(Volume {
             capacity_bytes: i64::try_from(record.capacity).unwrap_or(i64::MAX),
             volume_id: record.id,
-            volume_context: context(&record.path, parameters),
+            volume_context: context(&path, parameters),
             content_source: None,
             accessible_topology: Vec::new(),
         })
@@ -269,15 +269,24 @@ fn capacity(range: Option<&CapacityRange>) -> Result<u64, &'static str> {
 }
 
 /// Wrong options are found when the claim is made, not when a pod starts.
-fn check_options(
+fn options(
     request: &CreateVolumeRequest,
     parameters: &Parameters,
-) -> Result<(), carafe_api::OptionError> {
+) -> Result<MountOptions, carafe_api::OptionError> {
     let flags = request
         .volume_capabilities
         .iter()
         .flat_map(capability::mount_flags);
-    MountOptions::parse(parameters.mount_options.iter().cloned().chain(flags)).map(drop)
+    MountOptions::parse(parameters.mount_options.iter().cloned().chain(flags))
+}
+
+/// The volume's directory, where the node plugin mounts it: below the one that the
+/// option `subdir` chooses.
+fn below(subdir: &str, path: &str) -> String {
+    match subdir.trim_matches('/') {
+        "" => path.to_owned(),
+        subdir => format!("{subdir}/{path}"),
+    }
 }
 
 /// What the node plugin gets to see of a volume.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use carafe_api::handover::{
-    Attach, Bundle, FromKeeper, FromPod, HandoverError, Hello, Listener, Peer,
+    Attach, Bundle, FromKeeper, FromPod, HandoverError, Hello, Listener, Peer, Process,
 };
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +16,8 @@ use super::{Kept, Phase, state::Greeting};
 use crate::mount::is_fuse_device;
 
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// How long kubelet may take to kill what was deleted by force.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Between two attempts at a socket that fails.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -139,7 +141,7 @@ async fn admitted(
             Greeting::After(predecessor) => predecessor,
         };
         tokio::select! {
-            ended = predecessor.ended() => ended?,
+            ended = ended(&predecessor) => ended?,
             // It has nothing to say before it is answered: it is gone.
             said = peer.receive() => {
                 said?;
@@ -147,6 +149,18 @@ async fn admitted(
             }
         }
     }
+}
+
+/// Waits for the end of a client whose pod has gone from the API server, or another
+/// would not be there. Kubelet kills it, unless the pod was deleted with a grace period
+/// first: then nobody would.
+async fn ended(client: &Process) -> Result<(), HandoverError> {
+    if let Ok(ended) = timeout(LINGER, client.ended()).await {
+        return ended;
+    }
+    tracing::warn!("a client whose pod is gone serves on: killing it, its successor takes over");
+    client.kill()?;
+    client.ended().await
 }
 
 fn take(kept: &Kept, message: FromPod, mut fds: Vec<OwnedFd>) -> Result<(), HandoverError> {

@@ -203,6 +203,7 @@ impl Stager {
         deadline: Instant,
     ) -> Result<(), StageError> {
         let mut plan = plan(&request, &self.node, &self.config.mount_pod)?;
+        self.tell_ignored(&request, &plan).await;
         let caches = self.cache_paths(&mut plan)?;
         let pod = self.fresh_pod(&plan, deadline).await?;
         let kept = match self.mount(plan, caches, &pod, turn).await {
@@ -223,6 +224,18 @@ impl Stager {
             tracing::warn!(%error, "a mount pod is left for the sweep");
         }
         served
+    }
+
+    /// An option that means nothing here may be one that its user relies on.
+    async fn tell_ignored(&self, request: &VolumeRequest, plan: &MountPlan) {
+        let ignored = &plan.arguments.options.ignored;
+        if let Some(claim) = &request.claim
+            && !ignored.is_empty()
+        {
+            let options = ignored.join(", ");
+            let said = format!("mount options without effect here: {options}");
+            self.claims.warn(claim, "MountOptionIgnored", &said).await;
+        }
     }
 
     /// A pod that was made just now. One that is there already may still hold a

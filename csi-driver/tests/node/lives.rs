@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_csi_driver::mount::unmount_lazily;
+use carafe_csi_driver::mount::{MountTable, bind, unmount_lazily};
 use tonic::Code;
 
 use crate::{World, pods::Behaviour, secrets};
@@ -133,11 +133,32 @@ async fn what_serves_nothing_is_swept_and_nothing_else() {
     world.service.sweep().await.unwrap();
     world.pods.evict("pvc-1");
     world.reborn().await;
-    world.service.sweep().await.unwrap();
-    assert_eq!(world.pods.running().len(), 1, "kubelet has not unstaged it");
-    unmount_lazily(&world.path("stage")).unwrap();
+    // Kubelet cannot clear a dead mount away: it does not even come to ask.
     world.service.sweep().await.unwrap();
     world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_mount_at_kubelets_path_is_taken_away() {
+    let mut world = World::new(Behaviour::Serve);
+    world.stage(secrets("one"), &[]).await.unwrap();
+    let dir = world.path("plugins/kubernetes.io/csi/csi.carafe.io/0123");
+    let (global, data) = (dir.join("globalmount"), dir.join("vol_data.json"));
+    std::fs::create_dir_all(&global).unwrap();
+    std::fs::write(
+        data,
+        r#"{"volumeHandle":"pvc-1","driverName":"csi.carafe.io"}"#,
+    )
+    .unwrap();
+    bind(&world.path("stage"), &global, false).unwrap();
+    let is_mounted = || MountTable::read().unwrap().at(&global).is_some();
+    world.service.sweep().await.unwrap();
+    assert!(is_mounted(), "a pod serves it");
+    world.pods.kill_all();
+    world.reborn().await;
+    world.service.sweep().await.unwrap();
+    assert!(!is_mounted(), "nobody can");
+    world.unstage().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

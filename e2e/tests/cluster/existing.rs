@@ -73,3 +73,20 @@ async fn a_whole_file_system_and_a_directory_of_it_are_volumes() {
     let quiet = test.sh("pod", "df -h /part | tail -1").unwrap();
     println!("{}", quiet.trim());
 }
+
+#[tokio::test]
+async fn a_volume_that_is_read_by_many_is_written_by_none() {
+    let test = Fixture::new("existing-rox").await.with_driver().await;
+    filled(&test).await;
+    test.static_claim_as("ReadOnlyMany", "data", &json!({}), &[])
+        .await;
+    let node = test.node().await;
+    test.start_pod("pod", &node, &["data"]);
+    test.pod_ready("pod").await;
+    assert_eq!(test.sh("pod", "cat /data/top").unwrap(), "whole\n");
+    let refused = test.sh("pod", "touch /data/x").unwrap_err();
+    assert!(
+        refused.to_string().contains("Read-only file system"),
+        "{refused:#}"
+    );
+}

@@ -197,6 +197,36 @@ async fn an_open_file_outlives_its_mount_pod() {
     nothing_left(&node, &volume, &[first, next]).await;
 }
 
+#[tokio::test]
+async fn a_mount_pod_that_is_deleted_twice_is_followed_by_another() {
+    let test = Fixture::new("restarts-twice").await.with_driver().await;
+    test.storage_class().await;
+    test.claim("data").await;
+    let node = test.node().await;
+    test.apply(&toolbox_pod("holder", &node, &["data"], HOLDER))
+        .unwrap();
+    test.pod_ready("holder").await;
+    let volume = test.volume_of("data").await;
+    let first = test.mount_pod(&volume).await;
+    // Kubelet keeps to the first delete's grace period, which is a day.
+    delete_mount_pod(&test, &first, &[]);
+    delete_mount_pod(&test, &first, &["--grace-period=0", "--force"]);
+    test.start_pod("second", &node, &["data"]);
+    test.pod_ready("second").await;
+    let next = test.mount_pod(&volume).await;
+    assert_ne!(next.metadata.uid, first.metadata.uid, "another mount pod");
+    test.sh("second", "touch /data/go").unwrap();
+    eventually("what the holder wrote", || async {
+        let said = test.kubectl(&["logs", "holder"]);
+        let said = said.map_err(|error| error.to_string())?;
+        (said == "before\nafter\n").then_some(()).ok_or(said)
+    })
+    .await;
+    test.delete_pod("holder").await;
+    test.delete_pod("second").await;
+    test.no_mount_pods(&volume).await;
+}
+
 fn delete_mount_pod(test: &Fixture, pod: &Pod, how: &[&str]) {
     let name = pod.metadata.name.as_deref().unwrap();
     let namespace = ["--namespace", chart::MOUNT_NAMESPACE];

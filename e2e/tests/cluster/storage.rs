@@ -246,6 +246,18 @@ impl Fixture {
     /// A PersistentVolume made by hand, with a claim of the same name; the Secret is
     /// `volume`.
     pub(crate) async fn static_claim(&self, name: &str, attributes: &Value, options: &[&str]) {
+        self.static_claim_as("ReadWriteMany", name, attributes, options)
+            .await;
+    }
+
+    /// The same, with another access mode.
+    pub(crate) async fn static_claim_as(
+        &self,
+        mode: &str,
+        name: &str,
+        attributes: &Value,
+        options: &[&str],
+    ) {
         let volume = format!("{}-{name}", self.namespace);
         let secret = json!({"name": "volume", "namespace": self.namespace});
         let yaml = json!({
@@ -253,7 +265,7 @@ impl Fixture {
             "metadata": {"name": volume, "labels": {TEST: self.namespace}},
             "spec": {
                 "capacity": {"storage": SIZE},
-                "accessModes": ["ReadWriteMany"],
+                "accessModes": [mode],
                 "persistentVolumeReclaimPolicy": "Retain",
                 "storageClassName": "",
                 "mountOptions": options,
@@ -272,7 +284,7 @@ impl Fixture {
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
             "spec": {
                 "storageClassName": "", "volumeName": volume,
-                "accessModes": ["ReadWriteMany"],
+                "accessModes": [mode],
                 "resources": {"requests": {"storage": SIZE}},
             },
         });

@@ -4,6 +4,7 @@
 //! each `key`, `key=value` or several with commas between them. Sizes are in MiB
 //! unless they have a unit, times in seconds unless they have one.
 
+mod limits;
 mod parse;
 
 use std::time::Duration;

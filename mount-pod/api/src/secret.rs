@@ -88,7 +88,7 @@ impl VolumeSecret {
                 self.envs = serde_json::from_str(&text).map_err(|_| SecretError::Envs)?;
             }
             "meta-password" => {
-                self.envs.insert("META_PASSWORD".into(), Secret::new(value));
+                self.envs.insert("META_PASSWORD".into(), Secret::new(text));
             }
             _ => {}
         }

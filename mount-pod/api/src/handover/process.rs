@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -42,6 +42,14 @@ impl Process {
     /// Waits for its end.
     pub async fn ended(&self) -> Result<(), HandoverError> {
         self.fd.readable().await.map(drop).map_err(poll_failed)
+    }
+
+    /// Kills it; one that has ended is fine.
+    pub fn kill(&self) -> Result<(), HandoverError> {
+        match pidfd_send_signal(self.fd.get_ref(), Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(HandoverError::os("kill a client")(errno)),
+        }
     }
 
     /// Whether both are one process that is alive.

@@ -132,6 +132,7 @@ impl MountOptions {
                 options.set(option.trim_start_matches("-o ").trim_start_matches('-'))?;
             }
         }
+        super::limits::check(&options)?;
         Ok(options)
     }
 
