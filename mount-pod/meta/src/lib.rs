@@ -16,6 +16,7 @@ mod quota;
 mod record;
 mod redis;
 mod session;
+mod sql;
 mod sqlite;
 mod volume;
 

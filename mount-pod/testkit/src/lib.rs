@@ -3,12 +3,15 @@
 //!
 //! What cannot start panics and says what to install: a test is never skipped.
 
+mod kept;
+mod postgres;
 mod process;
 mod redis;
 mod s3;
 mod sanity;
 mod tools;
 
+pub use postgres::Postgres;
 pub use process::{Server, free_port};
 pub use redis::Redis;
 pub use s3::S3;
