@@ -120,15 +120,20 @@ pub(crate) fn directory_of(user: &str) -> std::path::PathBuf {
         .tempdir()
         .unwrap_or_else(|error| panic!("no temporary directory: {error}"))
         .keep();
+    give(user, &dir);
+    dir
+}
+
+/// Gives a file or directory to the user of that name, if we may.
+pub(crate) fn give(user: &str, path: &Path) {
     if rustix::process::geteuid().is_root() {
         let id = |flag: &str| {
             let said = run(Command::new("id").args([flag, user]));
             said.trim().parse::<u32>().ok()
         };
-        chown(&dir, id("-u"), id("-g"))
-            .unwrap_or_else(|error| panic!("{} to {user}: {error}", dir.display()));
+        chown(path, id("-u"), id("-g"))
+            .unwrap_or_else(|error| panic!("{} to {user}: {error}", path.display()));
     }
-    dir
 }
 
 /// A command as a user of that name: these servers refuse to be root's.

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    free_port,
-    kept::{Kept, command_as, directory_of, run},
+    Certificate, free_port,
+    kept::{Kept, command_as, directory_of, give, run},
 };
 
 /// The user that runs it, and its administrator within.
@@ -109,6 +109,41 @@ impl Postgres {
         psql.args(["-h"]).arg(&self.dir);
         psql.args(["-p", &self.port.to_string(), "-U", USER, "-XAtq"]);
         run(psql.args(["-v", "ON_ERROR_STOP=1", "-c", text]))
+    }
+
+    /// Speaks TLS from now on, with a certificate whose files it answers.
+    pub fn speak_tls(&self) -> Certificate {
+        let certificate = Certificate::make(&self.dir);
+        give(USER, &certificate.key);
+        self.sql(&format!(
+            "ALTER SYSTEM SET ssl_cert_file = '{}'",
+            certificate.certificate.display()
+        ));
+        self.sql(&format!(
+            "ALTER SYSTEM SET ssl_key_file = '{}'",
+            certificate.key.display()
+        ));
+        self.sql("ALTER SYSTEM SET ssl = on");
+        self.sql("SELECT pg_reload_conf()");
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while self.sql("SHOW ssl").trim() != "on" {
+            assert!(std::time::Instant::now() < until, "no TLS after 10 s");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        certificate
+    }
+
+    /// Makes a role that must give its password on loopback, and a database of its own
+    /// with the same name.
+    pub fn make_client(&self, name: &str, password: &str) {
+        let rules = format!(
+            "local all all trust\nhost all {name} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+        );
+        std::fs::write(self.dir.join("data/pg_hba.conf"), rules)
+            .unwrap_or_else(|error| panic!("pg_hba.conf: {error}"));
+        self.sql(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"));
+        self.sql(&format!("CREATE DATABASE {name} OWNER {name}"));
+        self.sql("SELECT pg_reload_conf()");
     }
 
     /// Stops it in its tracks.

@@ -435,8 +435,9 @@ impl<'a> Script<'a> {
                 capacity,
                 max_inodes,
             } => {
-                self.count(Counter::UsedSpace, *space, *capacity);
+                // In the peer's order.
                 self.count(Counter::TotalInodes, *inodes, *max_inodes);
+                self.count(Counter::UsedSpace, *space, *capacity);
             }
             _ => {}
         }

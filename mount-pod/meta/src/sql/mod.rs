@@ -12,7 +12,7 @@ mod driver;
 mod item;
 mod lists;
 mod login;
-//mod mysql;
+mod mysql;
 mod names;
 mod pause;
 mod pool;
@@ -51,6 +51,10 @@ pub(crate) async fn connect(
     password: Option<&Secret>,
     options: ConnectOptions,
 ) -> Result<Arc<dyn Meta>, ConnectError> {
+    if is_of::<mysql::MySql>(url) {
+        let engine: Sql<mysql::MySql> = open(url, password, options).await?;
+        return Ok(Arc::new(Client::new(engine)));
+    }
     let engine: Sql<postgres::Postgres> = open(url, password, options).await?;
     Ok(Arc::new(Client::new(engine)))
 }
@@ -105,13 +109,12 @@ impl<D: Driver> Sql<D> {
                 }
             }
         };
-        self.finish(terms, work_until(terms, work).await, loan)
+        self.finish(work_until(terms, work).await, loan)
     }
 
     /// Gives the connection back, unless it is of no more use.
     fn finish<T>(
         &self,
-        _terms: Terms,
         outcome: Option<Result<T, Failure>>,
         loan: pool::Loan<'_, D>,
     ) -> Result<T, Failure> {
@@ -492,7 +495,7 @@ impl<D: Driver> Engine for Sql<D> {
         loop {
             let mut loan = self.pool.get(terms).await?;
             let flushed = work_until(terms, D::flush(&mut loan.connection)).await;
-            match self.finish(terms, flushed, loan) {
+            match self.finish(flushed, loan) {
                 Err(Failure::Lost(reason)) => pause.wait(terms, &reason).await?,
                 other => return other.map_err(|failure| self.error(failure)),
             }
@@ -502,7 +505,7 @@ impl<D: Driver> Engine for Sql<D> {
     async fn preflight(&self, terms: Terms) -> Result<Vec<String>> {
         let mut loan = self.pool.get(terms).await?;
         let warnings = work_until(terms, D::preflight(&mut loan.connection)).await;
-        self.finish(terms, warnings, loan)
+        self.finish(warnings, loan)
             .map_err(|failure| self.error(failure))
     }
 }

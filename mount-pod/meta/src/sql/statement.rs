@@ -29,8 +29,8 @@ pub(crate) struct Statement {
     pub(crate) values: Vec<Value>,
     /// Whether the text is likely never to come again: it is not worth preparing.
     pub(crate) once: bool,
-    /// What a check that fails means.
-    pub(crate) unmet: Unmet,
+    /// What it means if it is a check and fails.
+    pub(crate) unmet: Option<Unmet>,
 }
 
 /// What it means that a check failed.
@@ -84,20 +84,20 @@ impl Statement {
             text: text.into(),
             values,
             once: false,
-            unmet: Unmet::Changed,
+            unmet: None,
         }
     }
 
     /// A check that `select` finds a row.
     pub(crate) fn holds(dialect: &Dialect, select: &str, values: Vec<Value>) -> Self {
         let [before, behind] = dialect.holds;
-        Self::new(format!("{before}{select}{behind}"), values)
+        Self::new(format!("{before}{select}{behind}"), values).or(Unmet::Changed)
     }
 
     /// A check that `select` finds nothing.
     pub(crate) fn lacks(dialect: &Dialect, select: &str, values: Vec<Value>) -> Self {
         let [before, behind] = dialect.lacks;
-        Self::new(format!("{before}{select}{behind}"), values)
+        Self::new(format!("{before}{select}{behind}"), values).or(Unmet::Changed)
     }
 
     /// The same, with a text that will not come again.
@@ -107,7 +107,10 @@ impl Statement {
 
     /// The same, with a meaning of its own if it fails.
     pub(crate) fn or(self, unmet: Unmet) -> Self {
-        Self { unmet, ..self }
+        Self {
+            unmet: Some(unmet),
+            ..self
+        }
     }
 }
 

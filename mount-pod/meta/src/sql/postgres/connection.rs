@@ -302,7 +302,7 @@ fn is_lost(failure: &Failure) -> bool {
 
 /// What an error means for the statement that it stopped. The server's words hold
 /// names and numbers, no parameters.
-pub(super) fn failure(error: &tokio_postgres::Error, statement: Option<&Statement>) -> Failure {
+fn failure(error: &tokio_postgres::Error, statement: Option<&Statement>) -> Failure {
     let Some(said) = error.as_db_error() else {
         let source = std::error::Error::source(error);
         return Failure::Lost(source.map_or_else(|| error.to_string(), ToString::to_string));
@@ -310,14 +310,14 @@ pub(super) fn failure(error: &tokio_postgres::Error, statement: Option<&Statemen
     let reason = said.message().to_owned();
     match said.code().code() {
         // A check divides by the rows it finds.
-        "22012" => statement.map_or(Failure::Lost(reason), |statement| {
-            Failure::Unmet(statement.unmet)
-        }),
+        "22012" => statement
+            .and_then(|statement| statement.unmet)
+            .map_or(Failure::Lost(reason), Failure::Unmet),
         // Serialisation, deadlock, a lock that was not to be had, a key that somebody
-        // else took, a table that somebody else made.
-        "40001" | "40P01" | "55P03" | "23505" | "42P07" | "42710" => Failure::Again(reason),
-        // The server gave up before the deadline that it was told.
-        "57014" => Failure::Again(reason),
+        // else took, a table that somebody else made; the time that the server was told.
+        "40001" | "40P01" | "55P03" | "23505" | "42P07" | "42710" | "57014" => {
+            Failure::Again(reason)
+        }
         "42P01" | "3F000" => Failure::NoTable(reason),
         // No text, or a number that the column is too narrow for.
         "22021" | "22003" | "22001" => Failure::Final(Error::Invalid),

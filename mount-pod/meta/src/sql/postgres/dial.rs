@@ -109,13 +109,12 @@ async fn is_direct(client: &Client) -> Result<bool, tokio_postgres::Error> {
 fn explain(target: &Target, error: &tokio_postgres::Error) -> ConnectError {
     let place = driver_place(target);
     let Some(said) = error.as_db_error() else {
-        let reason = error.to_string();
+        let source = std::error::Error::source(error);
+        let reason = source.map_or_else(|| error.to_string(), ToString::to_string);
         if reason.contains("password missing") {
             let reason = format!("it wants a password, and none is given: set {REMEDY}");
             return ConnectError::Refused { place, reason };
         }
-        let source = std::error::Error::source(error);
-        let reason = source.map_or(reason, ToString::to_string);
         return ConnectError::Unreachable { place, reason };
     };
     let code = said.code().code();
