@@ -56,7 +56,7 @@ impl Kept {
     }
 
     fn wait(&mut self, what: &str, dir: &Path, is_up: impl Fn() -> bool) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while !is_up() {
             let is_gone = !Path::new(&format!("/proc/{}/exe", self.pid)).exists();
             assert!(

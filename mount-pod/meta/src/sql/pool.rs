@@ -23,7 +23,7 @@ use crate::{ConnectError, engine::Terms};
 use carafe_types::Result;
 
 /// An idle connection is closed after this time: thousands of clients may share a server.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// The longest pause before an unreachable server is tried again.
 const UNREACHABLE: Duration = Duration::from_millis(500);
 /// The same for one that refuses the logins: thousands of mounts may ask it.

@@ -30,7 +30,7 @@ async fn clients_share_the_connections_of_pgbouncer() {
             }
         });
     }
-    let done = tokio::time::timeout(Duration::from_secs(60), tasks.join_all());
+    let done = tokio::time::timeout(Duration::from_mins(1), tasks.join_all());
     done.await.unwrap();
     let stat = first.meta.statfs(&Call::internal(), Ino::ROOT).await;
     assert_eq!(stat.unwrap().used_inodes, 200);

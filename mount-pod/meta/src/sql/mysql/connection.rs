@@ -62,7 +62,8 @@ impl Session {
                 Err(error) => return (found, Some(error)),
             }
             if result.is_empty() {
-                return (found, None);
+                // An error of the next statement waits to be fetched.
+                return (found, result.drop_result().await.err());
             }
         }
     }
@@ -109,17 +110,14 @@ impl Connection for Session {
         let text = format!("{isolation};{start};{};COMMIT", self.text(statements));
         match self.query(&text).await {
             (mut found, None) => {
-                let mut found = found.split_off(BEGIN.len().min(found.len()));
+                found.drain(..BEGIN.len().min(found.len()));
                 found.resize(statements.len(), Rows::new());
                 Ok(found)
             }
             (found, Some(error)) => {
-                // It is of the statement whose rows were read last, or of the next one. Of
-                // two checks in a row, both mean the same.
-                let at = found.len().saturating_sub(BEGIN.len());
-                let unmet = statements.iter().skip(at).take(2);
-                let unmet = unmet.filter_map(|statement| statement.unmet).next();
-                let failure = failure(&error, unmet);
+                let at = found.len().checked_sub(BEGIN.len());
+                let failed = at.and_then(|at| statements.get(at));
+                let failure = failure(&error, failed.and_then(|statement| statement.unmet));
                 if !matches!(failure, Failure::Lost(_)) {
                     self.is_broken = self.query("ROLLBACK").await.1.is_some();
                 }

@@ -82,7 +82,7 @@ impl Driver for Postgres {
             "SELECT CAST(txid_current() AS bigint)",
         ];
         let statements = statements.map(|text| Statement::new(text, Vec::new()));
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_mins(1);
         connection.commit(&statements, patience).await.map(|_| ())
     }
 }
