@@ -7,20 +7,10 @@ use carafe_types::{Error, Secret};
 use crate::{Meta, client::Client, sqlite};
 
 /// The engines of this build, as the errors list them.
-const BUILT: &str = "sqlite3://, redis://, rediss://, unix://";
+const BUILT: &str =
+    "sqlite3://, redis://, rediss://, unix://, postgres://, postgresql://, mysql://";
 /// JuiceFS's other engines.
-const KNOWN: [&str; 10] = [
-    "postgres",
-    "postgresql",
-    "mysql",
-    "mariadb",
-    "etcd",
-    "tikv",
-    "badger",
-    "fdb",
-    "memkv",
-    "zk",
-];
+const KNOWN: [&str; 6] = ["etcd", "tikv", "badger", "fdb", "memkv", "zk"];
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +91,9 @@ pub async fn connect(
         "sqlite3" => connect_sqlite(rest),
         ours if crate::redis::SCHEMES.contains(&ours) => {
             crate::redis::connect(url, password, options).await
+        }
+        ours if crate::sql::SCHEMES.contains(&ours) => {
+            crate::sql::connect(url, password, options).await
         }
         known if KNOWN.contains(&known) => Err(ConnectError::NotBuilt(known.to_owned())),
         unknown => Err(ConnectError::Unknown(format!("{unknown}://"))),

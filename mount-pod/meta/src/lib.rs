@@ -18,6 +18,7 @@ mod quota;
 mod record;
 mod redis;
 mod session;
+mod sql;
 mod sqlite;
 mod volume;
 

@@ -42,11 +42,11 @@ async fn refusal(url: &str) -> ConnectError {
 
 #[tokio::test]
 async fn what_cannot_be_opened_says_why() {
-    let list = "sqlite3://, redis://, rediss://, unix://";
+    let list = "sqlite3://, redis://, rediss://, unix://, postgres://, postgresql://, mysql://";
     for (url, expected) in [
         (
-            "postgres://me:s3cr3t-of-the-test@host/db",
-            "postgres:// is not in this build",
+            "zk://me:s3cr3t-of-the-test@host/db",
+            "zk:// is not in this build",
         ),
         ("tikv://host/p", list),
         ("ftp://me:s3cr3t-of-the-test@host", list),
@@ -64,6 +64,8 @@ async fn what_cannot_be_opened_says_why() {
             "redis://:s3cr3t-of-the-test@host/database",
             "not a database's number",
         ),
+        ("postgres://me:s3cr3t-of-the-test@host", "names no database"),
+        ("mysql://me:s3cr3t-of-the-test@(host:3306)", "of the form"),
     ] {
         let error = refusal(url).await;
         let text = format!("{error} {error:?}");

@@ -3,12 +3,22 @@
 //!
 //! What cannot start panics and says what to install: a test is never skipped.
 
+mod certificate;
+mod kept;
+mod mariadb;
+mod pgbouncer;
+mod postgres;
 mod process;
 mod redis;
+mod relay;
 mod s3;
 mod sanity;
 mod tools;
 
+pub use certificate::Certificate;
+pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
+pub use postgres::Postgres;
 pub use process::{Server, free_port};
 pub use redis::Redis;
 pub use s3::S3;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use carafe_meta::{Call, ConnectOptions, Meta, NewNode, SessionInfo, connect};
-use carafe_testkit::Redis;
+use carafe_testkit::{MariaDb, Postgres, Redis};
 use carafe_types::{Attr, FileType, Format, Ino, SessionId};
 
 /// A volume on one engine, with one client that has a session.
@@ -123,6 +123,17 @@ pub(crate) async fn redis(format: &Format) -> Volume {
     open(redis.url(1), format, None, Some(redis)).await
 }
 
+/// A fresh volume on PostgreSQL.
+pub(crate) async fn postgres(format: &Format) -> Volume {
+    open(Postgres::shared().fresh_schema(), format, None, None).await
+}
+
+/// A fresh volume on MariaDB.
+pub(crate) async fn mysql(format: &Format) -> Volume {
+    let server = MariaDb::shared();
+    open(server.url(&server.fresh()), format, None, None).await
+}
+
 async fn open(
     url: String,
     format: &Format,
@@ -162,6 +173,18 @@ macro_rules! on_every_engine {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_redis() {
                 super::$name(crate::engines::redis(&$format).await).await;
+            }
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                super::$name(crate::engines::postgres(&$format).await).await;
+            }
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_mysql() {
+                super::$name(crate::engines::mysql(&$format).await).await;
             }
         }
     )*};

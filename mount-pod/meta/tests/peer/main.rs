@@ -9,7 +9,7 @@ use carafe_meta::{
     Call, ConnectOptions, Cursor, Meta, NewNode, NewVolume, Quota, RenameFlags, SessionInfo,
     SetAttr, SliceCommit, XattrMode, connect,
 };
-use carafe_testkit::Redis;
+use carafe_testkit::{MariaDb, Postgres, Redis};
 use carafe_types::{BlockKey, FileType, Format, Ino, Slice, SliceId, Timestamp};
 
 use crate::juicefs::Juicefs;
@@ -36,6 +36,23 @@ async fn on_redis(who: Formats) -> Shared {
     let redis = Redis::start();
     let juicefs = Juicefs::new(|_| redis.url(2));
     shared(juicefs, Some(redis), who).await
+}
+
+async fn on_postgres(who: Formats) -> Shared {
+    let juicefs = Juicefs::new(|_| Postgres::shared().fresh());
+    shared(juicefs, None, who).await
+}
+
+/// With the names that a schema and a prefix make.
+async fn on_a_schema(who: Formats) -> Shared {
+    let url = format!("{}&table_prefix=v1", Postgres::shared().fresh_schema());
+    shared(Juicefs::new(|_| url), None, who).await
+}
+
+async fn on_mysql(who: Formats) -> Shared {
+    let server = MariaDb::shared();
+    let juicefs = Juicefs::new(|_| server.peer_url(&server.fresh()));
+    shared(juicefs, None, who).await
 }
 
 async fn shared(juicefs: Juicefs, redis: Option<Redis>, who: Formats) -> Shared {
@@ -415,4 +432,14 @@ with_juicefs! {
     its_tree_on_our_redis, what_juicefs_writes_is_right_for_us, on_redis, Us;
     both_on_sqlite, both_write_at_once, on_sqlite, Us;
     both_on_redis, both_write_at_once, on_redis, Us;
+    our_tree_on_its_postgres, what_we_write_is_right_for_juicefs, on_postgres, Juicefs;
+    our_tree_on_our_postgres, what_we_write_is_right_for_juicefs, on_postgres, Us;
+    its_tree_on_our_postgres, what_juicefs_writes_is_right_for_us, on_postgres, Us;
+    both_on_postgres, both_write_at_once, on_postgres, Us;
+    our_tree_in_its_schema, what_we_write_is_right_for_juicefs, on_a_schema, Juicefs;
+    its_tree_in_our_schema, what_juicefs_writes_is_right_for_us, on_a_schema, Us;
+    our_tree_on_its_mysql, what_we_write_is_right_for_juicefs, on_mysql, Juicefs;
+    our_tree_on_our_mysql, what_we_write_is_right_for_juicefs, on_mysql, Us;
+    its_tree_on_our_mysql, what_juicefs_writes_is_right_for_us, on_mysql, Us;
+    both_on_mysql, both_write_at_once, on_mysql, Us;
 }
