@@ -4,17 +4,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use carafe_types::{Error, Secret};
 
-use crate::{Meta, client::Client, sqlite};
+use crate::{Meta, client::Client, kv, sqlite};
 
 /// The engines of this build, as the errors list them.
-const BUILT: &str = "sqlite3://, redis://, rediss://, unix://";
-/// JuiceFS's other engines.
-const KNOWN: [&str; 10] = [
+const BUILT: &str = "sqlite3://, redis://, rediss://, unix://, etcd://";
+/// JuiceFS's other engines; a build with the feature `tikv` has that one, too.
+const KNOWN: [&str; 9] = [
     "postgres",
     "postgresql",
     "mysql",
     "mariadb",
-    "etcd",
     "tikv",
     "badger",
     "fdb",
@@ -102,6 +101,9 @@ pub async fn connect(
         ours if crate::redis::SCHEMES.contains(&ours) => {
             crate::redis::connect(url, password, options).await
         }
+        kv::etcd::SCHEME => kv::etcd::connect(url, password, options).await,
+        #[cfg(feature = "tikv")]
+        kv::tikv::SCHEME => kv::tikv::connect(url, options).await,
         known if KNOWN.contains(&known) => Err(ConnectError::NotBuilt(known.to_owned())),
         unknown => Err(ConnectError::Unknown(format!("{unknown}://"))),
     }

@@ -3,12 +3,14 @@
 //!
 //! What cannot start panics and says what to install: a test is never skipped.
 
+mod etcd;
 mod process;
 mod redis;
 mod s3;
 mod sanity;
 mod tools;
 
+pub use etcd::Etcd;
 pub use process::{Server, free_port};
 pub use redis::Redis;
 pub use s3::S3;
