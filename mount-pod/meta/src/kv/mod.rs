@@ -41,8 +41,9 @@ use crate::{
     retry::{Failure, Pause},
 };
 
-/// Slices that one transaction appends: each is a chunk, an inode and their directory.
-const MOST_COMMITS: usize = 24;
+/// Slices that one transaction appends: each is a chunk, an inode and their directory,
+/// and a chunk's list takes up to 60 kB.
+const MOST_COMMITS: usize = 20;
 /// Bytes that one transaction copies by reference.
 const MOST_COPIED: u64 = 8 * CHUNK_SIZE;
 

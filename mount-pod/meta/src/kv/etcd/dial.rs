@@ -98,6 +98,17 @@ impl Target {
         ))
     }
 
+    /// A member that wants a certificate of its clients ends the connection without a word.
+    fn lost(&self, status: &Status) -> String {
+        let said = said(status);
+        let is_bare = self.tls.as_ref().is_some_and(|tls| tls.client.is_none());
+        if is_bare && !status.message().starts_with("etcdserver") {
+            format!("{said}; if it wants a certificate of its clients, give cert and key")
+        } else {
+            said
+        }
+    }
+
     async fn dial_member(&self, member: &str) -> Result<Connection, ConnectError> {
         let failed = |reason: String| self.unreachable(format!("{member}: {reason}"));
         let stream = open(member, self.tls.as_ref()).await.map_err(failed)?;
@@ -134,7 +145,7 @@ impl Target {
             Err(status) if status.code() == Code::InvalidArgument => Err(self.refused(format!(
                 "the user or the password is wrong: correct {REMEDY}"
             ))),
-            Err(status) => Err(self.unreachable(said(&status))),
+            Err(status) => Err(self.unreachable(self.lost(&status))),
         }
     }
 
@@ -155,7 +166,7 @@ impl Target {
                 "the user may not read the keys that begin with {}: grant readwrite on them",
                 String::from_utf8_lossy(&self.prefix[..self.prefix.len() - 1])
             ))),
-            Err(status) => Err(self.unreachable(said(&status))),
+            Err(status) => Err(self.unreachable(self.lost(&status))),
         }
     }
 }
