@@ -20,11 +20,10 @@ use crate::{
 pub(super) fn apply_all(view: &View<'_>, mutations: &[Mutation]) -> Read<()> {
     let mut outcome = use_all(view, mutations);
     for mutation in mutations {
-        match (apply(view, mutation, mutations), &outcome) {
-            (Ok(()), _) => {}
-            (Err(Stop::Missing), Ok(())) => outcome = Err(Stop::Missing),
-            (Err(Stop::Missing), Err(_)) => {}
-            (Err(answer), _) => return Err(answer),
+        match apply(view, mutation, mutations) {
+            Ok(()) => {}
+            Err(Stop::Missing) => outcome = outcome.and(Err(Stop::Missing)),
+            Err(answer) => return Err(answer),
         }
     }
     outcome
@@ -65,7 +64,10 @@ fn apply(view: &View<'_>, mutation: &Mutation, all: &[Mutation]) -> Read<()> {
         Mutation::Sustain { .. }
         | Mutation::Unsustain { .. }
         | Mutation::AddDeleted { .. }
-        | Mutation::DropDeleted { .. } => apply_rest(view, mutation),
+        | Mutation::DropDeleted { .. } => {
+            apply_rest(view, mutation);
+            Ok(())
+        }
         Mutation::InitDirStat { .. }
         | Mutation::DirStat { .. }
         | Mutation::DropDirStat { .. }
@@ -252,7 +254,7 @@ fn drop_delayed(view: &View<'_>, key: DelayedKey, all: &[Mutation]) -> Read<()> 
     Ok(())
 }
 
-fn apply_rest(view: &View<'_>, mutation: &Mutation) -> Read<()> {
+fn apply_rest(view: &View<'_>, mutation: &Mutation) {
     match mutation {
         Mutation::Sustain { session, ino } => view.put(keys::sustained(*session, *ino), vec![1]),
         Mutation::Unsustain { session, ino } => view.delete(keys::sustained(*session, *ino)),
@@ -265,7 +267,6 @@ fn apply_rest(view: &View<'_>, mutation: &Mutation) -> Read<()> {
         Mutation::DropDeleted { ino, length } => view.delete(keys::deleted(*ino, *length)),
         _ => {}
     }
-    Ok(())
 }
 
 /// Books usage: what one plan adds in several steps counts as one.

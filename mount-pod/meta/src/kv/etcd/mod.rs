@@ -215,10 +215,8 @@ fn revision(header: Option<&proto::ResponseHeader>) -> Revision {
 }
 
 fn ranges_of(answer: TxnResponse) -> Result<Vec<RangeResponse>, Failure> {
-    let range = |answer: proto::ResponseOp| match answer.response {
-        Some(Response::ResponseRange(range)) => Some(range),
-        None => None,
-    };
+    let range =
+        |answer: proto::ResponseOp| answer.response.map(|Response::ResponseRange(range)| range);
     let ranges: Option<Vec<_>> = answer.responses.into_iter().map(range).collect();
     let unreadable = || Failure::Final(Error::Io("etcd: an answer is not readable".into()));
     ranges.ok_or_else(unreadable)

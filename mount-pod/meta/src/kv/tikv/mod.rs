@@ -57,13 +57,11 @@ pub(crate) async fn connect(
     };
     let connecting =
         TransactionClient::new_with_config(target.members.clone(), target.config(options.timeout));
-    let client = match tokio::time::timeout(options.timeout, connecting).await {
-        Ok(connected) => connected.map_err(|error| unreachable(error.to_string()))?,
-        Err(_) => {
-            let patience = options.timeout.as_secs();
-            return Err(unreachable(format!("no answer within {patience} s")));
-        }
+    let Ok(connected) = tokio::time::timeout(options.timeout, connecting).await else {
+        let patience = options.timeout.as_secs();
+        return Err(unreachable(format!("no answer within {patience} s")));
     };
+    let client = connected.map_err(|error| unreachable(error.to_string()))?;
     Ok(Arc::new(Client::new(Kv::new(Tikv { client, target }))))
 }
 
@@ -99,15 +97,15 @@ impl Tikv {
             .read_only()
             .drop_check(CheckLevel::None);
         let mut snapshot = self.client.snapshot(Timestamp::from_version(at.0), options);
-        let keys: Vec<_> = queries.iter().filter_map(|query| match query {
+        let keys = queries.iter().filter_map(|query| match query {
             Query::Get(key) => Some(self.key(key)),
             Query::Scan { .. } => None,
         });
-        let mut values = values_of(snapshot.batch_get(keys.collect::<Vec<_>>()).await?);
+        let values = values_of(snapshot.batch_get(keys.collect::<Vec<_>>()).await?);
         let mut all = Vec::with_capacity(queries.len());
         for query in queries {
             all.push(match query {
-                Query::Get(key) => Found::One(known(values.remove(&self.key(key)))),
+                Query::Get(key) => Found::One(known(values.get(&self.key(key)).cloned())),
                 Query::Scan {
                     range,
                     limit,

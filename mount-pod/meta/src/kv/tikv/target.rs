@@ -39,7 +39,7 @@ pub(super) fn parse(url: &str) -> Result<Target, ConnectError> {
     let members = members(hosts)
         .filter(|_| !hosts.contains('@'))
         .ok_or_else(|| bad("tikv:// wants placement drivers: tikv://host:2379/prefix"))?;
-    let path = percent(path.trim_end_matches('/'));
+    let path = percent(path.trim_start_matches('/'));
     let option = |name: &str| {
         url::form_urlencoded::parse(query.as_bytes())
             .find(|(key, value)| key == name && !value.is_empty())
