@@ -232,7 +232,7 @@ impl Guarded {
         let login = r#"{"name":"root","password":"root"}"#;
         let said = guarded.etcd.call("auth/authenticate", login, None);
         let token = said.split(r#""token":""#).nth(1).unwrap();
-        guarded.token = token.split('"').next().unwrap().to_owned();
+        guarded.token.push_str(token.split('"').next().unwrap());
         guarded
     }
 
