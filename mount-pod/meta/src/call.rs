@@ -35,6 +35,17 @@ pub struct OpKey {
     pub sequence: u64,
 }
 
+impl OpKey {
+    /// The key of one part of an operation that takes several transactions: the first
+    /// has the operation's own, the others slots that no request has.
+    pub(crate) fn part(self, part: usize) -> Self {
+        Self {
+            slot: self.slot ^ (part as u32) << 20,
+            ..self
+        }
+    }
+}
+
 impl Call {
     /// A call of the product itself, as root and without a session.
     pub fn internal() -> Self {

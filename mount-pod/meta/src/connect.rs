@@ -4,13 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use carafe_types::{Error, Secret};
 
-use crate::{Meta, client::Client, sqlite};
+use crate::{Meta, client::Client, kv, sqlite};
 
 /// The engines of this build, as the errors list them.
 const BUILT: &str =
-    "sqlite3://, redis://, rediss://, unix://, postgres://, postgresql://, mysql://";
-/// JuiceFS's other engines.
-const KNOWN: [&str; 6] = ["etcd", "tikv", "badger", "fdb", "memkv", "zk"];
+    "sqlite3://, redis://, rediss://, unix://, postgres://, postgresql://, mysql://, etcd://";
+/// JuiceFS's other engines; a build with the feature `tikv` has that one, too.
+const KNOWN: [&str; 5] = ["tikv", "badger", "fdb", "memkv", "zk"];
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +95,9 @@ pub async fn connect(
         ours if crate::sql::SCHEMES.contains(&ours) => {
             crate::sql::connect(url, password, options).await
         }
+        kv::etcd::SCHEME => kv::etcd::connect(url, password, options).await,
+        #[cfg(feature = "tikv")]
+        kv::tikv::SCHEME => kv::tikv::connect(url, options).await,
         known if KNOWN.contains(&known) => Err(ConnectError::NotBuilt(known.to_owned())),
         unknown => Err(ConnectError::Unknown(format!("{unknown}://"))),
     }

@@ -165,6 +165,16 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
 
     /// What the engine promises less than a user would expect.
     fn preflight(&self, terms: Terms) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// How many slices one transaction takes; more are committed file by file.
+    fn most_commits(&self) -> usize {
+        usize::MAX
+    }
+
+    /// How many bytes one transaction copies by reference; of more, these are copied.
+    fn most_copied(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 impl Terms {

@@ -12,11 +12,15 @@ mod engine;
 mod entry;
 #[cfg(test)]
 mod fuzz;
+mod guesses;
+mod kv;
+mod line;
 mod lock;
 mod ops;
 mod quota;
 mod record;
 mod redis;
+mod retry;
 mod session;
 mod sql;
 mod sqlite;

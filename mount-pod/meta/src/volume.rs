@@ -1,7 +1,7 @@
 //! Volumes of claims: a directory with a quota and a record of who owns it.
 //!
-//! Records live in the extension namespace (Redis keys under `Z:`, SQL tables
-//! `carafe_*`), which a real `juicefs` ignores.
+//! Records live in the extension namespace (Redis keys under `Z:`, key-value
+//! keys under `Z`, SQL tables `carafe_*`), which a real `juicefs` ignores.
 
 use carafe_types::{Error, Ino};
 use serde::{Deserialize, Serialize};

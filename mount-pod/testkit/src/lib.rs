@@ -4,6 +4,7 @@
 //! What cannot start panics and says what to install: a test is never skipped.
 
 mod certificate;
+mod etcd;
 mod kept;
 mod mariadb;
 mod pgbouncer;
@@ -16,6 +17,7 @@ mod sanity;
 mod tools;
 
 pub use certificate::Certificate;
+pub use etcd::Etcd;
 pub use mariadb::MariaDb;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;

@@ -29,7 +29,16 @@ pub struct Server {
 impl Server {
     /// Starts `command` and waits until something listens on `port`.
     pub fn start(name: &str, command: &mut Command, port: u16) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::spawn(name, command.stdin(Stdio::null()), port)
+    }
+
+    /// As [`Server::start`]; it reads from a pipe that is open as long as this process is.
+    pub(crate) fn start_kept(name: &str, command: &mut Command, port: u16) -> Self {
+        Self::spawn(name, command.stdin(Stdio::piped()), port)
+    }
+
+    fn spawn(name: &str, command: &mut Command, port: u16) -> Self {
+        command.stdout(Stdio::null());
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start ({error}): run `make tools`"));

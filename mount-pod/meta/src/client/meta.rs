@@ -380,9 +380,17 @@ impl<E: Engine> Meta for Client<E> {
     ) -> Result<Vec<(Ino, Result<Attr>)>> {
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
-        let commits: Arc<[SliceCommit]> = commits.into();
-        self.plan(terms, move |reads| data::commit_all(reads, &ctx, &commits))
-            .await
+        let mut answers = Vec::new();
+        for (part, commits) in data::parts(commits, self.engine.most_commits()).enumerate() {
+            let ctx = ctx.clone();
+            let terms = Terms {
+                key: terms.key.map(|key| key.part(part)),
+                ..terms
+            };
+            let plan = move |reads: &dyn Reads| data::commit_all(reads, &ctx, &commits);
+            answers.extend(self.plan(terms, plan).await?);
+        }
+        Ok(answers)
     }
 
     async fn compact(&self, call: &Call, compaction: &Compaction) -> Result<bool> {
@@ -431,6 +439,7 @@ impl<E: Engine> Meta for Client<E> {
             ino: to,
             offset: to_offset,
         };
+        let len = len.min(self.engine.most_copied());
         self.plan(terms, move |reads| {
             data::copy_range(reads, &ctx, from, to, len)
         })

@@ -302,7 +302,7 @@ async fn a_new_hour_has_its_own_trash<E: Engine>(engine: E) {
     );
 }
 
-macro_rules! on_both {
+macro_rules! on_all {
     ($($name:ident)*) => {$(
         mod $name {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -317,11 +317,18 @@ macro_rules! on_both {
                 let engine = crate::redis::open(&redis.url(0), None, crate::ConnectOptions::default()).await.unwrap();
                 super::$name(engine).await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_etcd() {
+                let url = carafe_testkit::Etcd::fresh_url();
+                let engine = crate::kv::etcd::open(&url, None, crate::ConnectOptions::default()).await.unwrap();
+                super::$name(engine).await;
+            }
         }
     )*};
 }
 
-on_both! {
+on_all! {
     a_removed_file_goes_in_its_time
     a_cut_files_slices_go_with_it
     a_huge_sparse_file_is_cut

@@ -2,7 +2,7 @@
 
 use carafe_types::{Ino, SliceId};
 
-use crate::ops::{DelayedKey, Mutation, Plan, Planned, Reads};
+use crate::ops::{DelayedKey, Mutation, Plan, Planned, Reads, Want};
 
 /// Removes a deleted file's chunk and its slices' references.
 pub(crate) fn drop_chunk(reads: &dyn Reads, ino: Ino, index: u32) -> Plan<()> {
@@ -25,6 +25,11 @@ pub(crate) fn forget_file(ino: Ino, length: u64) -> Plan<()> {
 
 /// Forgets slices whose objects are gone; one that got a reference meanwhile stays.
 pub(crate) fn forget_slices(reads: &dyn Reads, slices: &[(SliceId, u32)]) -> Plan<()> {
+    let wants: Vec<_> = slices
+        .iter()
+        .map(|&(id, size)| Want::Slice(id, size))
+        .collect();
+    reads.prefetch(&wants)?;
     let mut out = Vec::new();
     for &(id, size) in slices {
         if reads.slice_refs(id, size)? <= 0 {

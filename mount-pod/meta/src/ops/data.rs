@@ -1,6 +1,6 @@
 //! Data: slices that are committed, holes that are punched, ranges that are copied.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use carafe_types::{
     Attr, CHUNK_SIZE, Error, FileType, Ino, Result, Segment, Slice, chunk_spans, flags, overlay,
@@ -82,6 +82,21 @@ pub(crate) fn commit_all(reads: &dyn Reads, ctx: &Ctx, commits: &[SliceCommit]) 
         }
     }
     Planned::with(answer, mutations)
+}
+
+/// The commits in parts of about `most`, each file whole in one of them.
+pub(crate) fn parts(
+    commits: &[SliceCommit],
+    most: usize,
+) -> impl Iterator<Item = Arc<[SliceCommit]>> {
+    let mut parts: Vec<Vec<SliceCommit>> = vec![Vec::new()];
+    for (_, file) in by_file(commits) {
+        match parts.last_mut() {
+            Some(part) if part.is_empty() || part.len() + file.len() <= most => part.extend(file),
+            _ => parts.push(file),
+        }
+    }
+    parts.into_iter().map(Arc::from)
 }
 
 /// The commits of each file, files in the order of their first appearance.

@@ -104,6 +104,8 @@ pub(crate) enum Want {
     EntryDir(Ino, Vec<u8>),
     /// A chunk's slices.
     Chunk(Ino, u32),
+    /// A slice's references.
+    Slice(SliceId, u32),
 }
 
 /// The database as a plan sees it. What is read through it is guarded: if another

@@ -8,12 +8,10 @@ use redis::{RedisResult, Script, aio::MultiplexedConnection};
 use super::{
     Redis,
     dial::{dial, told},
-    guesses::Guesses,
-    line::Line,
     target::parse,
     wire::Wire,
 };
-use crate::{ConnectError, ConnectOptions, Meta, client::Client};
+use crate::{ConnectError, ConnectOptions, Meta, client::Client, guesses::Guesses, line::Line};
 
 /// A client of the Redis that `url` names.
 pub(crate) async fn connect(

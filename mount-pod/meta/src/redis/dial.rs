@@ -7,10 +7,22 @@ use redis::{
 };
 
 use super::target::{Login, Target};
-use crate::ConnectError;
+use crate::{ConnectError, line};
 
 /// What to do about a login that is missing or wrong.
 const REMEDY: &str = "META_PASSWORD, or the password in metaurl (redis://:password@host)";
+
+impl line::Target for Target {
+    type Connection = MultiplexedConnection;
+
+    fn place(&self) -> &str {
+        &self.name
+    }
+
+    async fn dial(&self, patience: Duration) -> Result<MultiplexedConnection, ConnectError> {
+        dial(self, patience).await
+    }
+}
 
 /// A new connection, logged in and on the target's database.
 pub(super) async fn dial(

@@ -1,20 +1,17 @@
 //! Redis: one multiplexed connection, and for most operations one round trip.
 //!
 //! A look is a pipeline of plain reads. A plan starts from what was seen lately
-//! ([`guesses`]); its mutations go to the server as one script that first checks
+//! ([`crate::guesses`]); its mutations go to the server as one script that first checks
 //! that all the plan read still holds. If not, the script answers what it found,
 //! and the plan runs again with that. JuiceFS's own writers use WATCH on the same
 //! keys, so each sees the other's change.
 
 mod connect;
 mod dial;
-mod guesses;
 mod keys;
-mod line;
 mod lists;
 mod program;
 mod raw;
-mod retry;
 mod target;
 mod view;
 mod wire;
@@ -27,20 +24,21 @@ use redis::{Script, Value};
 pub(crate) use connect::connect;
 #[cfg(test)]
 pub(crate) use connect::open;
+pub(crate) use target::percent;
 
 use self::{
-    guesses::Guesses,
     program::Program,
     raw::{Guard, Item, Raw},
-    retry::{Failure, Pause},
     view::{Fetch, Notes, View},
     wire::Wire,
 };
 use crate::{
     OpKey, RenewError, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
+    guesses::Guesses,
     ops::{Counter, Mutation, Planned, Stop},
     record::{self, Recorded},
+    retry::{Failure, Pause},
 };
 
 /// What its URLs begin with.
@@ -49,7 +47,7 @@ pub(crate) const SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
 /// The Redis engine.
 pub(crate) struct Redis {
     wire: Wire,
-    guesses: Guesses,
+    guesses: Guesses<Item, Raw>,
     write: Script,
     lookup: Script,
 }
@@ -102,8 +100,16 @@ impl Redis {
         Ok(())
     }
 
+    fn guess(&self, item: Item, raw: Raw) {
+        if matches!(item, Item::Text(_) | Item::Field(..) | Item::Filled(_))
+            && raw.bytes().is_none_or(|bytes| bytes.len() < 256)
+        {
+            self.guesses.put(item, raw);
+        }
+    }
+
     fn learn(&self, item: Item, raw: Raw, known: &mut HashMap<Item, Raw>) {
-        self.guesses.put(item.clone(), raw.clone());
+        self.guess(item.clone(), raw.clone());
         known.insert(item, raw);
     }
 
@@ -194,7 +200,7 @@ impl Redis {
     fn remember(&self, mutations: &[Mutation], guards: &[(Item, Guard, Raw)]) {
         for (item, raw) in program::outcomes(mutations, guards) {
             match raw {
-                Some(raw) => self.guesses.put(item, raw),
+                Some(raw) => self.guess(item, raw),
                 None => self.guesses.forget(&item),
             }
         }

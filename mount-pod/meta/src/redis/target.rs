@@ -151,7 +151,7 @@ pub(super) fn parse(url: &str, password: Option<&Secret>) -> Result<Target, Conn
 }
 
 /// Undoes `%41`.
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {

@@ -9,12 +9,12 @@ use std::{
 use carafe_types::{Attr, Error, Ino, SessionId, Slice, SliceId};
 
 use super::{
-    guesses::Guesses,
     keys::{self, Key},
     raw::{Guard, Item, Raw},
 };
 use crate::{
     Quota, QuotaUsage, VolumeRecord,
+    guesses::Guesses,
     ops::{Counter, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
 };
 
@@ -30,7 +30,7 @@ pub(super) enum Fetch {
 /// What one run of a plan sees and notes.
 pub(super) struct View<'a> {
     known: &'a HashMap<Item, Raw>,
-    guesses: Option<&'a Guesses>,
+    guesses: Option<&'a Guesses<Item, Raw>>,
     guessed: RefCell<HashMap<Item, Raw>>,
     used: RefCell<Vec<(Item, Guard)>>,
     missing: RefCell<Vec<Fetch>>,
@@ -49,7 +49,10 @@ pub(super) struct Notes {
 
 impl<'a> View<'a> {
     /// A view of what is known, and of guesses if there are any.
-    pub(super) fn new(known: &'a HashMap<Item, Raw>, guesses: Option<&'a Guesses>) -> Self {
+    pub(super) fn new(
+        known: &'a HashMap<Item, Raw>,
+        guesses: Option<&'a Guesses<Item, Raw>>,
+    ) -> Self {
         Self {
             known,
             guesses,
@@ -123,6 +126,12 @@ impl<'a> View<'a> {
         match want {
             Want::Node(ino) => self.want_item(Item::Text(keys::node(*ino))),
             Want::Chunk(ino, index) => self.want_item(Item::List(keys::chunk(*ino, *index))),
+            Want::Slice(id, size) => {
+                self.want_item(Item::Field(
+                    keys::SLICE_REFS.into(),
+                    keys::slice(*id, *size),
+                ));
+            }
             Want::EntryNode(parent, name) => self.want_entry(*parent, name, false),
             Want::EntryDir(parent, name) => self.want_entry(*parent, name, true),
         }

@@ -8,15 +8,16 @@ use redis::{
     aio::ConnectionLike,
 };
 
-use super::{
+use super::target::Target;
+use crate::{
+    engine::Terms,
     line::Line,
     retry::{Failure, Pause},
 };
-use crate::engine::Terms;
 
 /// Commands over the line.
 pub(super) struct Wire {
-    pub(super) line: Arc<Line>,
+    pub(super) line: Arc<Line<Target>>,
 }
 
 impl Wire {
@@ -60,7 +61,7 @@ impl Wire {
         };
         done.map_err(|error| {
             if error.is_unrecoverable_error() || is_stranger(&error) {
-                self.line.lost(number, &error.to_string());
+                self.line.lost(number, &format!("redis: {error}"));
             }
             failure(error)
         })
@@ -142,7 +143,7 @@ fn is_stranger(error: &RedisError) -> bool {
 /// What an error means for a retry. Redis's texts hold no password.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failure(error: RedisError) -> Failure {
-    let text = error.to_string();
+    let text = format!("redis: {error}");
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::NoScript) => Failure::Lost(NO_SCRIPT.into()),
         ErrorKind::Server(
@@ -158,6 +159,6 @@ fn failure(error: RedisError) -> Failure {
             Failure::Lost(text)
         }
         _ if error.code() == Some("OOM") => Failure::Final(Error::NoSpace),
-        _ => Failure::Final(Error::Io(format!("redis: {text}"))),
+        _ => Failure::Final(Error::Io(text)),
     }
 }

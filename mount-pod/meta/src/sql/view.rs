@@ -156,6 +156,7 @@ impl<'a> View<'a> {
         match want {
             Want::Node(ino) => self.want_item(Item::Node(*ino)),
             Want::Chunk(ino, index) => self.want_item(Item::Chunk(*ino, *index)),
+            Want::Slice(id, size) => self.want_item(Item::Refs(*id, *size)),
             Want::EntryNode(parent, name) => self.want_entry(*parent, name, false),
             Want::EntryDir(parent, name) => self.want_entry(*parent, name, true),
         }

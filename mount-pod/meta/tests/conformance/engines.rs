@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use carafe_meta::{Call, ConnectOptions, Meta, NewNode, SessionInfo, connect};
-use carafe_testkit::{MariaDb, Postgres, Redis};
+use carafe_testkit::{Etcd, MariaDb, Postgres, Redis};
 use carafe_types::{Attr, FileType, Format, Ino, SessionId};
 
 /// A volume on one engine, with one client that has a session.
@@ -134,6 +134,11 @@ pub(crate) async fn mysql(format: &Format) -> Volume {
     open(server.url(&server.fresh()), format, None, None).await
 }
 
+/// A fresh volume on etcd.
+pub(crate) async fn etcd(format: &Format) -> Volume {
+    open(Etcd::fresh_url(), format, None, None).await
+}
+
 async fn open(
     url: String,
     format: &Format,
@@ -185,6 +190,12 @@ macro_rules! on_every_engine {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_mysql() {
                 super::$name(crate::engines::mysql(&$format).await).await;
+            }
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_etcd() {
+                super::$name(crate::engines::etcd(&$format).await).await;
             }
         }
     )*};

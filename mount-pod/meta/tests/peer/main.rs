@@ -9,7 +9,7 @@ use carafe_meta::{
     Call, ConnectOptions, Cursor, Meta, NewNode, NewVolume, Quota, RenameFlags, SessionInfo,
     SetAttr, SliceCommit, XattrMode, connect,
 };
-use carafe_testkit::{MariaDb, Postgres, Redis};
+use carafe_testkit::{Etcd, MariaDb, Postgres, Redis};
 use carafe_types::{BlockKey, FileType, Format, Ino, Slice, SliceId, Timestamp};
 
 use crate::juicefs::Juicefs;
@@ -52,6 +52,11 @@ async fn on_a_schema(who: Formats) -> Shared {
 async fn on_mysql(who: Formats) -> Shared {
     let server = MariaDb::shared();
     let juicefs = Juicefs::new(|_| server.peer_url(&server.fresh()));
+    shared(juicefs, None, who).await
+}
+
+async fn on_etcd(who: Formats) -> Shared {
+    let juicefs = Juicefs::new(|_| Etcd::fresh_url());
     shared(juicefs, None, who).await
 }
 
@@ -428,8 +433,11 @@ with_juicefs! {
     our_tree_on_our_sqlite, what_we_write_is_right_for_juicefs, on_sqlite, Us;
     our_tree_on_its_redis, what_we_write_is_right_for_juicefs, on_redis, Juicefs;
     our_tree_on_our_redis, what_we_write_is_right_for_juicefs, on_redis, Us;
+    our_tree_on_its_etcd, what_we_write_is_right_for_juicefs, on_etcd, Juicefs;
+    our_tree_on_our_etcd, what_we_write_is_right_for_juicefs, on_etcd, Us;
     its_tree_on_our_sqlite, what_juicefs_writes_is_right_for_us, on_sqlite, Us;
     its_tree_on_our_redis, what_juicefs_writes_is_right_for_us, on_redis, Us;
+    its_tree_on_our_etcd, what_juicefs_writes_is_right_for_us, on_etcd, Us;
     both_on_sqlite, both_write_at_once, on_sqlite, Us;
     both_on_redis, both_write_at_once, on_redis, Us;
     our_tree_on_its_postgres, what_we_write_is_right_for_juicefs, on_postgres, Juicefs;
@@ -442,4 +450,5 @@ with_juicefs! {
     our_tree_on_our_mysql, what_we_write_is_right_for_juicefs, on_mysql, Us;
     its_tree_on_our_mysql, what_juicefs_writes_is_right_for_us, on_mysql, Us;
     both_on_mysql, both_write_at_once, on_mysql, Us;
+    both_on_etcd, both_write_at_once, on_etcd, Us;
 }

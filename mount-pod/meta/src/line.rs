@@ -13,15 +13,28 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 
-use super::{
-    dial::dial,
+use crate::{
+    ConnectError,
+    engine::Terms,
     retry::{Failure, jitter},
-    target::Target,
 };
-use crate::{ConnectError, engine::Terms};
+
+/// A server with a login, and how to connect to it.
+pub(crate) trait Target: PartialEq + Send + Sync + 'static {
+    /// What operations share; its clones are the same connection.
+    type Connection: Clone + Send + Sync;
+
+    /// The place without secrets, for people.
+    fn place(&self) -> &str;
+
+    /// A new connection, logged in, within `patience`.
+    fn dial(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Self::Connection, ConnectError>> + Send;
+}
 
 /// The longest pause before an unreachable server is tried again.
 const UNREACHABLE: Duration = Duration::from_millis(500);
@@ -29,37 +42,33 @@ const UNREACHABLE: Duration = Duration::from_millis(500);
 const REFUSED: Duration = Duration::from_secs(2);
 
 /// A connection that many operations share.
-pub(super) struct Line {
+pub(crate) struct Line<T: Target> {
     place: String,
     /// How long one attempt to connect may take.
     patience: Duration,
-    targets: Mutex<Targets>,
-    state: watch::Sender<State>,
+    targets: Mutex<Targets<T>>,
+    state: watch::Sender<State<T::Connection>>,
 }
 
 /// The server with the logins that may work.
-struct Targets {
-    newest: Arc<Target>,
+struct Targets<T> {
+    newest: Arc<T>,
     /// The one before; `None` once the newest was accepted.
-    accepted: Option<Arc<Target>>,
+    accepted: Option<Arc<T>>,
 }
 
 /// Connections are numbered, so that one is lost once, however many notice.
-enum State {
-    Up(u64, MultiplexedConnection),
+enum State<C> {
+    Up(u64, C),
     /// Why the one with this number is gone and there is no next one yet.
     Down(u64, String),
 }
 
-impl Line {
+impl<T: Target> Line<T> {
     /// A line over a first connection.
-    pub(super) fn new(
-        target: Target,
-        connection: MultiplexedConnection,
-        patience: Duration,
-    ) -> Arc<Self> {
+    pub(crate) fn new(target: T, connection: T::Connection, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
-            place: target.name.clone(),
+            place: target.place().to_owned(),
             patience,
             targets: Mutex::new(Targets {
                 newest: Arc::new(target),
@@ -70,12 +79,12 @@ impl Line {
     }
 
     /// The place without secrets.
-    pub(super) fn place(&self) -> &str {
+    pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
     /// The connection and its number; waits for one until the deadline.
-    pub(super) async fn get(&self, terms: Terms) -> Result<(u64, MultiplexedConnection), Failure> {
+    pub(crate) async fn get(&self, terms: Terms) -> Result<(u64, T::Connection), Failure> {
         let mut state = self.state.subscribe();
         let mut up = None;
         let came = state.wait_for(|state| {
@@ -90,7 +99,7 @@ impl Line {
     }
 
     /// The connection with this number is of no more use.
-    pub(super) fn lost(self: &Arc<Self>, number: u64, reason: &str) {
+    pub(crate) fn lost(self: &Arc<Self>, number: u64, reason: &str) {
         let is_news = self.state.send_if_modified(|state| {
             let is_this = matches!(state, State::Up(current, _) if *current == number);
             if is_this {
@@ -106,11 +115,11 @@ impl Line {
 
     /// Takes another login for the same place, and connects with it now. An error says
     /// why it is not accepted yet; it is tried again whenever a connection is made.
-    pub(super) async fn renew(&self, target: Target) -> Result<(), ConnectError> {
+    pub(crate) async fn renew(&self, target: T) -> Result<(), ConnectError> {
         let Some(target) = self.targets.lock().renew(target) else {
             return Ok(());
         };
-        let connection = dial(&target, self.patience).await?;
+        let connection = target.dial(self.patience).await?;
         self.targets.lock().accept(&target);
         // Whoever still waits for an answer on the former one gets it there.
         self.state.send_modify(|state| {
@@ -121,9 +130,9 @@ impl Line {
     }
 
     /// Connects with the newest login, or else with the one accepted last.
-    async fn dial(&self) -> Result<MultiplexedConnection, ConnectError> {
+    async fn dial(&self) -> Result<T::Connection, ConnectError> {
         let (newest, accepted) = self.targets.lock().both();
-        let failed = match dial(&newest, self.patience).await {
+        let failed = match newest.dial(self.patience).await {
             Ok(connection) => {
                 self.targets.lock().accept(&newest);
                 return Ok(connection);
@@ -131,7 +140,7 @@ impl Line {
             Err(error) => error,
         };
         match accepted {
-            Some(accepted) => dial(&accepted, self.patience).await.map_err(|_| failed),
+            Some(accepted) => accepted.dial(self.patience).await.map_err(|_| failed),
             None => Err(failed),
         }
     }
@@ -141,7 +150,7 @@ impl Line {
     }
 
     /// Puts a new connection into the place of the lost one.
-    fn restore(&self, lost: u64, connection: MultiplexedConnection) {
+    fn restore(&self, lost: u64, connection: T::Connection) {
         let is_restored = self.state.send_if_modified(|state| {
             let is_this = matches!(state, State::Down(number, _) if *number == lost);
             if is_this {
@@ -173,15 +182,15 @@ impl Line {
 
     fn complaint(&self) -> String {
         match &*self.state.borrow() {
-            State::Down(_, reason) => format!("redis: {reason}"),
-            State::Up(..) => "redis did not answer".to_owned(),
+            State::Down(_, reason) => reason.clone(),
+            State::Up(..) => format!("{} did not answer", self.place),
         }
     }
 }
 
-impl Targets {
+impl<T: PartialEq> Targets<T> {
     /// Puts a target before the others, unless it is in use already.
-    fn renew(&mut self, target: Target) -> Option<Arc<Target>> {
+    fn renew(&mut self, target: T) -> Option<Arc<T>> {
         let is_known = *self.newest == target;
         if is_known && self.accepted.is_none() {
             return None;
@@ -194,19 +203,19 @@ impl Targets {
     }
 
     /// A connection was made with `target`.
-    fn accept(&mut self, target: &Arc<Target>) {
+    fn accept(&mut self, target: &Arc<T>) {
         if Arc::ptr_eq(&self.newest, target) {
             self.accepted = None;
         }
     }
 
-    fn both(&self) -> (Arc<Target>, Option<Arc<Target>>) {
+    fn both(&self) -> (Arc<T>, Option<Arc<T>>) {
         (Arc::clone(&self.newest), self.accepted.clone())
     }
 }
 
 /// Tries until there is a connection again, or nobody is left who wants one.
-async fn connect_again(line: Weak<Line>, lost: u64) {
+async fn connect_again<T: Target>(line: Weak<Line<T>>, lost: u64) {
     let mut pause = Duration::from_millis(10);
     while let Some(line) = line.upgrade()
         && line.is_down(lost)

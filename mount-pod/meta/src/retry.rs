@@ -8,7 +8,7 @@ use crate::engine::Terms;
 
 /// Why a command was not done.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The connection was lost, or the server is not ready: it may or may not have
     /// been done.
     Lost(String),
@@ -19,7 +19,7 @@ pub(super) enum Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Lost(reason) => Self::Io(format!("redis: {reason}")),
+            Failure::Lost(reason) => Self::Io(reason),
             Failure::Final(error) => error,
         }
     }
@@ -27,13 +27,13 @@ impl From<Failure> for Error {
 
 /// Growing pauses with jitter.
 #[derive(Default)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     tries: u32,
 }
 
 impl Pause {
     /// Waits before the next try; `TimedOut` with `reason` if there is no time for one.
-    pub(super) async fn wait(&mut self, terms: Terms, reason: &str) -> Result<()> {
+    pub(crate) async fn wait(&mut self, terms: Terms, reason: &str) -> Result<()> {
         self.tries += 1;
         let most = 10_000 << self.tries.min(6);
         self.sleep(terms, most / 2 + below(most / 2), reason).await
@@ -41,7 +41,7 @@ impl Pause {
 
     /// As [`Pause::wait`], for a guard that did not hold: another client was first,
     /// and the next try is worth making soon.
-    pub(super) async fn yield_to_others(&mut self, terms: Terms) -> Result<()> {
+    pub(crate) async fn yield_to_others(&mut self, terms: Terms) -> Result<()> {
         self.tries += 1;
         let most = if self.tries <= 2 {
             0
@@ -59,7 +59,7 @@ impl Pause {
     async fn sleep(&self, terms: Terms, micros: u64, reason: &str) -> Result<()> {
         let until = std::time::Instant::now() + Duration::from_micros(micros);
         if until >= terms.deadline {
-            return Err(Terms::timed_out(format!("redis: {reason}")));
+            return Err(Terms::timed_out(reason));
         }
         if micros > 0 {
             tokio::time::sleep_until(until.into()).await;
@@ -69,7 +69,7 @@ impl Pause {
 }
 
 /// A random time up to `most`.
-pub(super) fn jitter(most: Duration) -> Duration {
+pub(crate) fn jitter(most: Duration) -> Duration {
     Duration::from_micros(below(most.as_micros() as u64))
 }
 

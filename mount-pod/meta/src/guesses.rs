@@ -3,30 +3,37 @@
 //!
 //! Only plans use guesses, and never for an answer that no guard confirms.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
 use parking_lot::Mutex;
-
-use super::raw::{Item, Raw};
 
 /// Entries of one generation; two are kept.
 const ROOM: usize = 4096;
 
-#[derive(Default)]
-struct Generations {
-    young: HashMap<Item, Raw>,
-    old: HashMap<Item, Raw>,
+struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
 }
 
 /// A bounded memory of values.
-#[derive(Default)]
-pub(super) struct Guesses {
-    inner: Mutex<Generations>,
+pub(crate) struct Guesses<K, V> {
+    inner: Mutex<Generations<K, V>>,
 }
 
-impl Guesses {
+impl<K, V> Default for Guesses<K, V> {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new(Generations {
+                young: HashMap::new(),
+                old: HashMap::new(),
+            }),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Guesses<K, V> {
     /// What was seen, if it is remembered.
-    pub(super) fn get(&self, item: &Item) -> Option<Raw> {
+    pub(crate) fn get(&self, item: &K) -> Option<V> {
         let mut inner = self.inner.lock();
         if let Some(raw) = inner.young.get(item) {
             return Some(raw.clone());
@@ -37,24 +44,20 @@ impl Guesses {
     }
 
     /// Remembers what was seen. Only small values are worth it.
-    pub(super) fn put(&self, item: Item, raw: Raw) {
-        if matches!(item, Item::Text(_) | Item::Field(..) | Item::Filled(_))
-            && raw.bytes().is_none_or(|bytes| bytes.len() < 256)
-        {
-            self.inner.lock().put(item, raw);
-        }
+    pub(crate) fn put(&self, item: K, raw: V) {
+        self.inner.lock().put(item, raw);
     }
 
     /// Forgets one that changed in a way that is not known here.
-    pub(super) fn forget(&self, item: &Item) {
+    pub(crate) fn forget(&self, item: &K) {
         let mut inner = self.inner.lock();
         inner.young.remove(item);
         inner.old.remove(item);
     }
 }
 
-impl Generations {
-    fn put(&mut self, item: Item, raw: Raw) {
+impl<K: Eq + Hash, V> Generations<K, V> {
+    fn put(&mut self, item: K, raw: V) {
         if self.young.len() >= ROOM {
             self.old = std::mem::take(&mut self.young);
         }
