@@ -9,6 +9,7 @@ mod durability;
 mod fixture;
 mod options;
 mod peer;
+mod posix;
 mod refusals;
 mod rotation;
 mod trees;
