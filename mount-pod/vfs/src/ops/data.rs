@@ -49,7 +49,9 @@ impl Vfs {
                 range,
             ));
         }
-        core.read_file(file, offset, len, access).await
+        let read = core.read_file(file, offset, len, access).await;
+        core.note_access(file);
+        read
     }
 
     /// Writes `data` at `offset`: answered when the bytes are in the pool, and so
