@@ -40,6 +40,14 @@ fn a_subdirectory_is_a_world_of_its_own() {
             fs::metadata(volume.path("..")).is_ok(),
             "{pair:?}: `..` of the mount is the host's"
         );
+        for hidden in [".trash", ".control", ".carafe-deleted"] {
+            let found = fs::symlink_metadata(volume.path(hidden));
+            assert!(found.is_err(), "{pair:?}: {hidden} is the volume's");
+        }
+        let numbers = |name: &str| fs::metadata(volume.path(name)).unwrap().ino();
+        assert_eq!(numbers("."), 1, "{pair:?}: and its number the root's");
+        let listed = shell(&format!("ls -ai {}", volume.path("")));
+        assert!(listed.contains("1 .\n"), "{pair:?}: {listed}");
         assert!(
             !std::path::Path::new(&volume.path("../secret")).exists(),
             "{pair:?}: and not the volume's"
@@ -226,4 +234,23 @@ fn a_umask_of_the_mount_is_added() {
     ));
     let mode = |name: &str| fs::metadata(volume.path(name)).unwrap().mode() & 0o777;
     assert_eq!([mode("f"), mode("d"), mode("p")], [0o640, 0o750, 0o640]);
+}
+
+#[test]
+fn listings_that_the_kernel_keeps_follow_the_directory() {
+    let mut volume = Volume::mounted(Pair::SqliteFile);
+    let other = volume.second_mount();
+    volume.mount(&["-o", "readdir-cache,attr-cache=0"]);
+    let names = || {
+        let entries = fs::read_dir(volume.path("")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    fs::write(volume.path("a"), b"").unwrap();
+    assert_eq!([names(), names()], [["a"], ["a"]]);
+    fs::write(format!("{other}/b"), b"").unwrap();
+    assert_eq!(names(), ["a", "b"]);
+    fs::remove_file(volume.path("a")).unwrap();
+    assert_eq!(names(), ["b"]);
 }

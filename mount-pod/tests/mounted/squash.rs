@@ -50,7 +50,8 @@ fn a_squashed_root_is_an_ordinary_user() {
         shell(&format!(
             "cd {} && chmod 755 . && mkdir -m 700 private && echo secret > private/f && echo r > readable && mkdir -m 777 open && \
              mkdir -m 1777 sticky && echo 1 > sticky/f && chown 5:5 private sticky/f && mkdir -m 770 team && chown 5:77 team && \
-             mkdir -m 755 mine && chown 1234:1234 mine && echo x > shared && chmod 660 shared && chown 5:77 shared",
+             mkdir -m 755 mine && chown 1234:1234 mine && echo x > shared && chmod 660 shared && chown 5:77 shared && \
+             for n in 1 2 3; do echo x > suid$n; chmod 4757 suid$n; done",
             volume.path("")
         ));
         volume.unmount();
@@ -105,6 +106,14 @@ fn a_squashed_root_is_an_ordinary_user() {
             2,
             "{pair:?}: through an open file"
         );
+        assert!(root(
+            &volume,
+            "echo y >> suid1 && echo y > suid2 && truncate -s 0 suid3"
+        ));
+        for name in ["suid1", "suid2", "suid3"] {
+            let mode = fs::metadata(volume.path(name)).unwrap().mode();
+            assert_eq!(mode & 0o7777, 0o757, "{pair:?}: {name} is another program");
+        }
         assert!(
             user(
                 &volume,

@@ -40,6 +40,10 @@ impl Vfs {
         let opened = handle.is_some_and(|handle| handle.flags.writable());
         let ino = core.inner(ino)?;
         core.permit_setattr(call, ino, set, opened).await?;
+        let set = &SetAttr {
+            kill_suid: set.kill_suid || (set.size.is_some() && core.checks(call)),
+            ..set.clone()
+        };
         let ordered = set.size.is_some() || set.mtime.is_some() || set.mtime_now;
         let attr = match core.files.pin(ino) {
             Some(file) if ordered => core.setattr_in_order(call, &file, set).await?,
@@ -98,6 +102,9 @@ impl Core {
     /// Notes a read as the file's last access, if the mount does. Nobody waits for it, and
     /// nothing is lost if it fails.
     pub(crate) fn note_access(self: &Arc<Self>, file: &Arc<File>) {
+        if self.config.atime == Atime::Never || self.config.read_only {
+            return;
+        }
         let now = self.clock.now();
         let due = {
             let mut state = file.state.lock();
@@ -111,7 +118,7 @@ impl Core {
             }
             due
         };
-        if !due || self.config.read_only {
+        if !due {
             return;
         }
         let (core, file) = (Arc::clone(self), Arc::clone(file));

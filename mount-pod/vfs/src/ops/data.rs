@@ -78,7 +78,7 @@ impl Vfs {
         }
         handle.tell_loss()?;
         core.gate.admit(Direction::Write, data.len()).await?;
-        if flags.kill_suid {
+        if flags.kill_suid || core.checks(call) {
             core.kill_suid(call, file).await?;
         }
         core.put(file, offset, data).await

@@ -254,6 +254,7 @@ impl Core {
         if flags.truncate() {
             let set = SetAttr {
                 size: Some(0),
+                kill_suid: self.checks(call),
                 ..SetAttr::default()
             };
             self.setattr_in_order(call, file, &set).await?;
