@@ -42,7 +42,7 @@ fn million(pair: Pair) {
             .unwrap()
             .parse()
             .unwrap();
-        assert!(seen.insert(number), "{name:?} is shown twice");
+        assert!(seen.insert(number), "entry {number} is shown twice");
     }
     assert_eq!(seen.len(), ENTRIES, "{pair:?}");
     let grown = volume.client_memory().saturating_sub(before);
@@ -127,7 +127,8 @@ fn a_listing_is_steady_while_the_directory_changes() {
             let mut seen = HashSet::new();
             for entry in fs::read_dir(&at).unwrap() {
                 let name = entry.unwrap().file_name();
-                assert!(seen.insert(name.clone()), "{name:?} is shown twice");
+                let shown = name.to_string_lossy().into_owned();
+                assert!(seen.insert(name), "{shown} is shown twice");
             }
             let stay = seen
                 .iter()

@@ -251,7 +251,7 @@ impl<E: Engine> Meta for Client<E> {
         limit: usize,
         attrs: bool,
     ) -> Result<DirPage> {
-        let terms = Self::terms(call);
+        let terms = Self::listing_terms(call);
         let (page, end) = self
             .listings
             .page(&self.engine, terms, ino, from, limit)

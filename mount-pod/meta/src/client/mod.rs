@@ -30,6 +30,8 @@ use crate::{
 
 /// The deadline of a call that names none.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// That of a listing: a scan of a huge directory takes many trips.
+const LISTING_PATIENCE: Duration = Duration::from_mins(2);
 /// Inode numbers are taken in batches, as the peer takes them.
 const INODE_BATCH: u64 = 1024;
 /// Slice ids are taken in batches, as the peer takes them.
@@ -89,6 +91,15 @@ impl<E: Engine> Client<E> {
     fn terms(call: &Call) -> Terms {
         Terms {
             deadline: call.deadline.unwrap_or_else(|| Instant::now() + PATIENCE),
+            key: call.key,
+        }
+    }
+
+    /// As [`Client::terms`], for a listing.
+    fn listing_terms(call: &Call) -> Terms {
+        let latest = || Instant::now() + LISTING_PATIENCE;
+        Terms {
+            deadline: call.deadline.unwrap_or_else(latest),
             key: call.key,
         }
     }
