@@ -60,19 +60,22 @@ pub fn open_device() -> Result<OwnedFd, MountError> {
 }
 
 /// Mounts the connection at `target`. Returns at once: the kernel's INIT request
-/// waits in the device. `source` is what people see in the mount table.
+/// waits in the device. `source` is what people see in the mount table. The kernel checks
+/// permissions unless `squashed`: then only the client knows who a caller is.
 pub fn mount_fuse(
     device: BorrowedFd<'_>,
     source: &str,
     target: &Path,
     read_only: bool,
+    squashed: bool,
 ) -> Result<(), MountError> {
     let failed = |source: io::Error| MountError::Mount {
         target: target.to_owned(),
         source,
     };
+    let checks = if squashed { "" } else { ",default_permissions" };
     let data = format!(
-        "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
+        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other{checks}",
         device.as_raw_fd()
     );
     let data = CString::new(data).map_err(|error| failed(error.into()))?;

@@ -389,7 +389,7 @@ impl Node for NodeService {
         answered(
             "NodePublishVolume",
             &id,
-            self.publish(request)
+            Box::pin(self.publish(request))
                 .await
                 .map(|()| NodePublishVolumeResponse {}),
         )

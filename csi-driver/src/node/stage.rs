@@ -422,7 +422,15 @@ fn mount_and_keep(
         .collect::<Result<_, _>>()?;
     let device = mount::open_device()?;
     let source = format!("carafe:{}", plan.arguments.file_system);
-    mount::mount_fuse(device.as_fd(), &source, &staging, plan.arguments.read_only)?;
+    let arguments = &plan.arguments;
+    let squashed = arguments.options.squashes();
+    mount::mount_fuse(
+        device.as_fd(),
+        &source,
+        &staging,
+        arguments.read_only,
+        squashed,
+    )?;
     let clones = (1..threads.min(32))
         .map(|_| mount::clone_device(device.as_fd()))
         .collect::<Result<_, _>>()?;

@@ -27,6 +27,6 @@ mod secret;
 mod size;
 
 pub use mount::MountArguments;
-pub use options::{CacheEviction, CacheOptions, MountOptions, OptionError};
+pub use options::{AtimeMode, CacheEviction, CacheOptions, Identity, MountOptions, OptionError};
 pub use secret::{SecretError, VolumeSecret};
 pub use size::{SizeError, parse_size};

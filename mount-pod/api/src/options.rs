@@ -61,6 +61,16 @@ pub struct MountOptions {
     pub subdir: String,
     /// `enable-xattr`: extended attributes.
     pub enable_xattr: bool,
+    /// `enable-cap`: the extended attribute `security.capability`.
+    pub enable_cap: bool,
+    /// `enable-selinux`: the extended attribute `security.selinux`.
+    pub enable_selinux: bool,
+    /// `root-squash`: the user and group that a local root is.
+    pub root_squash: Option<Identity>,
+    /// `all-squash`: the user and group that everybody is.
+    pub all_squash: Option<Identity>,
+    /// `atime-mode`: when a read is noted as the last access.
+    pub atime_mode: AtimeMode,
     /// `heartbeat`: how often the session says that it lives.
     pub heartbeat: Duration,
     /// `umask` for new entries; `None` leaves the callers'.
@@ -102,6 +112,31 @@ pub struct CacheOptions {
     pub partial_only: bool,
     /// `cache-large-write`: keep full blocks too as they are uploaded.
     pub large_write: bool,
+}
+
+/// A user and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's.
+    pub gid: u32,
+}
+
+/// When a read is noted as the last access. What a later version calls otherwise is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtimeMode {
+    /// `relatime`: when the file changed since, or the last note is a day old.
+    #[serde(rename = "relatime")]
+    Relative,
+    /// `strictatime`: always.
+    #[serde(rename = "strictatime")]
+    Strict,
+    /// `noatime`.
+    #[default]
+    #[serde(rename = "noatime", other)]
+    Never,
 }
 
 /// Which blocks make room for others.
@@ -169,6 +204,11 @@ impl Default for MountOptions {
             read_only: false,
             subdir: String::new(),
             enable_xattr: false,
+            enable_cap: false,
+            enable_selinux: false,
+            root_squash: None,
+            all_squash: None,
+            atime_mode: AtimeMode::Never,
             heartbeat: Duration::from_secs(12),
             umask: None,
             no_bgjob: false,
@@ -194,6 +234,14 @@ impl Default for CacheOptions {
             partial_only: false,
             large_write: false,
         }
+    }
+}
+
+impl MountOptions {
+    /// Whether callers are somebody else here than to their kernel, which then cannot
+    /// check permissions.
+    pub fn squashes(&self) -> bool {
+        self.root_squash.is_some() || self.all_squash.is_some()
     }
 }
 

@@ -189,7 +189,9 @@ fn apply_format_option(format: &mut Format, option: &str) -> Result<(), SecretEr
         "inodes" => format.inodes = value.parse().map_err(|_| bad())?,
         "shards" => format.shards = value.parse().map_err(|_| bad())?,
         "hash-prefix" => format.hash_prefix = flag().ok_or_else(bad)?,
-        "enable-acl" => format.enable_acl = flag().ok_or_else(bad)?,
+        "enable-acl" => {
+            *format = std::mem::take(format).with_acls(flag().ok_or_else(bad)?);
+        }
         "storage-class" => value.clone_into(&mut format.storage_class),
         "encrypt-algo" => value.clone_into(&mut format.encrypt_algo),
         "access-key" => value.clone_into(&mut format.access_key),

@@ -10,7 +10,7 @@ mod lock;
 mod names;
 mod xattr;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use carafe_state::Request;
 use carafe_types::{Error, Ino, Result};
@@ -18,7 +18,7 @@ use carafe_vfs::{Call, OpKey, OpenFlags, Vfs};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    abi::{Args, Body, Header, Reply, op},
+    abi::{Args, Body, Header, Reply, init::Agreed, op},
     errno::{errno, is_failure},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 pub(crate) struct Adapter {
     vfs: Arc<Vfs>,
     session: u64,
+    /// What INIT agreed on, as far as it changes requests.
+    agreed: OnceLock<Agreed>,
 }
 
 /// One request with what every operation needs of it.
@@ -38,7 +40,22 @@ pub(crate) struct Ask<'a> {
 
 impl Adapter {
     pub(crate) fn new(vfs: Arc<Vfs>, session: u64) -> Self {
-        Self { vfs, session }
+        Self {
+            vfs,
+            session,
+            agreed: OnceLock::new(),
+        }
+    }
+
+    /// Takes what INIT agreed on. Requests other than INIT come after it.
+    pub(crate) fn agree(&self, init: &[u8]) {
+        let agreed = self.agreed.get_or_init(|| Agreed::read(init));
+        tracing::debug!(?agreed, "INIT");
+    }
+
+    /// Whether SETXATTR comes in its longer form.
+    fn long_setxattr(&self) -> bool {
+        self.agreed.get().is_some_and(|agreed| agreed.long_setxattr)
     }
 
     /// Does what a request asks; the error is an errno.
@@ -112,7 +129,8 @@ impl Adapter {
             op::GETXATTR => self.getxattr(ask).await,
             op::LISTXATTR => self.listxattr(ask).await,
             op::REMOVEXATTR => self.removexattr(ask).await,
-            // ACCESS (the kernel checks permissions), BMAP, IOCTL, POLL, SYNCFS,
+            op::ACCESS => self.access(ask).await,
+            // BMAP, IOCTL, POLL, SYNCFS,
             // TMPFILE, STATX and what is yet to come: the kernel does without.
             _ => Err(Error::NotImplemented),
         }

@@ -1,6 +1,9 @@
 //! The kernel's requests, cut anywhere, are read or refused.
 
-use crate::abi::{Args, Header, init::Offer};
+use crate::abi::{
+    Args, Header,
+    init::{Choice, Offer},
+};
 
 #[test]
 fn requests() {
@@ -22,7 +25,12 @@ fn requests() {
             }
             _ => {
                 if let Some(offer) = Offer::read(args) {
-                    let reply = offer.answer(1 << 20, 64, header.unique.is_multiple_of(2));
+                    let reply = offer.answer(Choice {
+                        max_write: 1 << 20,
+                        max_background: 64,
+                        writeback_cache: header.unique.is_multiple_of(2),
+                        acls: header.unique.is_multiple_of(3),
+                    });
                     assert_eq!(reply.len(), 64, "fuse_init_out");
                 }
             }

@@ -24,6 +24,9 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Others than the user that mounts may enter.
     pub allow_other: bool,
+    /// The kernel checks permissions by the attributes that it gets; or else the file
+    /// system does, which knows callers by other names than the kernel.
+    pub default_permissions: bool,
     /// The most that one READ asks for, in bytes; 0 leaves it to INIT.
     pub max_read: u32,
 }
@@ -34,6 +37,7 @@ impl Default for MountOptions {
             source: String::new(),
             read_only: false,
             allow_other: true,
+            default_permissions: true,
             max_read: 0,
         }
     }
@@ -91,12 +95,16 @@ pub fn mount(path: &Path, options: &MountOptions) -> Result<OwnedFd, MountError>
     Ok(device)
 }
 
-/// The options in the kernel's form. It checks permissions itself, by the attributes
-/// that it gets.
+/// The options in the kernel's form.
 fn data(device: &OwnedFd, options: &MountOptions) -> String {
     let device = device.as_raw_fd();
     let others = if options.allow_other {
         ",allow_other"
+    } else {
+        ""
+    };
+    let checks = if options.default_permissions {
+        ",default_permissions"
     } else {
         ""
     };
@@ -106,7 +114,7 @@ fn data(device: &OwnedFd, options: &MountOptions) -> String {
     } else {
         String::new()
     };
-    format!("fd={device},rootmode=40000,user_id=0,group_id=0,default_permissions{others}{most}")
+    format!("fd={device},rootmode=40000,user_id=0,group_id=0{checks}{others}{most}")
 }
 
 /// Unmounts if nobody uses it.

@@ -30,6 +30,8 @@ pub struct SessionConfig {
     pub threads: usize,
     /// The kernel collects small writes. Fixed for the mount's life.
     pub writeback_cache: bool,
+    /// POSIX access control lists. Fixed for the mount's life.
+    pub acls: bool,
     /// How many background requests (read-ahead, write-back) the kernel sends at once.
     /// Fixed for the mount's life.
     pub max_background: u16,
@@ -43,6 +45,7 @@ impl Default for SessionConfig {
         Self {
             threads: (cores * 2).clamp(4, 16),
             writeback_cache: false,
+            acls: false,
             max_background: 64,
             stop_patience: Duration::from_secs(30),
         }
@@ -123,6 +126,9 @@ impl Session {
             tasks: TaskTracker::new(),
             config,
         });
+        if let Some(init) = shared.region.init() {
+            shared.adapter.agree(&init);
+        }
         reader::answer_leftovers(&shared);
         let threads = (0..shared.config.threads)
             .map(|number| reader::spawn(&shared, number))

@@ -13,6 +13,10 @@ pub struct Call {
     pub gid: u32,
     /// The caller's supplementary groups, if they are known.
     pub groups: Arc<[u32]>,
+    /// The caller is somebody else to its kernel.
+    pub squashed: bool,
+    /// The kernel has applied the rules of chmod(2) that depend on the caller's groups.
+    pub checked: bool,
     /// The caller's process, as the kernel names it; 0 if unknown.
     pub pid: u32,
     /// The client's session; 0 for tools that have none (no locks, no opens).

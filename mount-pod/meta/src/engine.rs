@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Instant};
 
-use carafe_types::{Attr, Error, FileType, Ino, Result, Secret, SessionId, SliceId};
+use carafe_types::{Acl, Attr, Error, FileType, Ino, Result, Secret, SessionId, SliceId};
 
 use crate::{
     OpKey, RenewError, SessionRecord, VolumeRecord,
@@ -159,6 +159,18 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
         after: Option<String>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<VolumeRecord>>> + Send;
+
+    /// The access control list with this number. An engine that cannot keep lists
+    /// says `Unsupported`.
+    fn acl(&self, _terms: Terms, _number: u32) -> impl Future<Output = Result<Option<Acl>>> + Send {
+        std::future::ready(Err(Error::Unsupported))
+    }
+
+    /// The number of a list, which is put on record if it is not. Numbers are above 0;
+    /// a list that two clients add at once may get two.
+    fn acl_number(&self, _terms: Terms, _list: Acl) -> impl Future<Output = Result<u32>> + Send {
+        std::future::ready(Err(Error::Unsupported))
+    }
 
     /// Makes what was answered durable.
     fn sync(&self, terms: Terms) -> impl Future<Output = Result<()>> + Send;

@@ -40,6 +40,8 @@ pub struct SetAttr {
     pub mtime_now: bool,
     /// Clear suid, and sgid of an executable file, as a write by others does.
     pub kill_suid: bool,
+    /// The last access is now, and nothing else is touched by it, not even `ctime`.
+    pub access: bool,
 }
 
 /// renameat2(2)'s flags that the format can hold.

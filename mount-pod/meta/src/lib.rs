@@ -29,7 +29,7 @@ mod volume;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carafe_types::{Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
+use carafe_types::{Acl, AclKind, Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
 
 pub use call::{Call, OpKey};
 pub use connect::{ConnectError, ConnectOptions, RenewError, connect};
@@ -163,6 +163,9 @@ pub trait Meta: Send + Sync + 'static {
     async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr>;
     /// Counts an open of this session (by the inode's first handle in this client).
     async fn open(&self, call: &Call, ino: Ino) -> Result<Attr>;
+    /// As [`Meta::open`], for a caller that knows the attributes well enough: the engine
+    /// is not asked.
+    fn count_open(&self, call: &Call, ino: Ino);
     /// The inode's last handle in this client is closed: a sustained one goes.
     async fn close(&self, call: &Call, ino: Ino) -> Result<()>;
     /// An extended attribute's value.
@@ -180,6 +183,21 @@ pub trait Meta: Send + Sync + 'static {
     ) -> Result<()>;
     /// Removes an extended attribute; `NoAttribute` if it is not there.
     async fn removexattr(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<()>;
+
+    /// An inode's access control list of a kind; `NoAttribute` if it has none,
+    /// `Unsupported` on a volume without lists.
+    async fn acl(&self, call: &Call, ino: Ino, kind: AclKind) -> Result<Acl>;
+    /// Sets or removes (`None`) one. An access list sets the mode's permission bits too;
+    /// with `kill_sgid` it takes the set-group-id bit away. A default list of what is no
+    /// directory is `PermissionDenied`.
+    async fn set_acl(
+        &self,
+        call: &Call,
+        ino: Ino,
+        kind: AclKind,
+        list: Option<&Acl>,
+        kill_sgid: bool,
+    ) -> Result<Attr>;
 
     // Data.
 

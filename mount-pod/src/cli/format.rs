@@ -52,6 +52,9 @@ pub(crate) struct FormatArgs {
     /// Days that deleted files stay in the trash; 0 means none
     #[arg(long, default_value_t = 1)]
     trash_days: u32,
+    /// POSIX access control lists; they cannot be taken away again
+    #[arg(long)]
+    enable_acl: bool,
     /// Replace the setting of an engine that is formatted already
     #[arg(long)]
     force: bool,
@@ -128,7 +131,8 @@ impl FormatArgs {
             inodes: self.inodes,
             trash_days: self.trash_days,
             ..base
-        })
+        }
+        .with_acls(self.enable_acl))
     }
 }
 

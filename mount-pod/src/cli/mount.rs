@@ -167,6 +167,7 @@ fn mount_device(
     let options = carafe_fuse::mount::MountOptions {
         source: format!("carafe:{}", format.name),
         read_only: arguments.read_only,
+        default_permissions: !arguments.options.squashes(),
         ..Default::default()
     };
     let mount = carafe_fuse::mount::mount(mount_point, &options);

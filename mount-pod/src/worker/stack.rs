@@ -3,7 +3,7 @@
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use carafe_api::{
-    MountArguments,
+    AtimeMode, Identity, MountArguments, MountOptions,
     handover::{Attach, Bundle},
 };
 use carafe_chunk::{BlockStore, BlockStoreConfig, JuiceFsLayout};
@@ -12,7 +12,7 @@ use carafe_meta::{Call, Meta, NewNode, SessionInfo};
 use carafe_object::{Deadlines, ObjectStore, OpenOptions, RetryPolicy};
 use carafe_state::{Config as RegionConfig, Region};
 use carafe_types::{Clock, Error, FileType, Format, Ino, SessionId, SystemClock, Timestamp};
-use carafe_vfs::{Parts, Vfs};
+use carafe_vfs::{Atime, Parts, Squash, Vfs};
 
 use super::{cache, credentials::Rotating};
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct Stack {
     pub(super) info: SessionInfo,
     /// The directory that is the mount's root.
     pub(super) root: Ino,
+    /// The volume has access control lists.
+    acls: bool,
     notifier: Arc<Notifier>,
 }
 
@@ -103,6 +105,7 @@ impl Stack {
             session,
             info,
             root,
+            acls: format.enable_acl,
             notifier,
         })
     }
@@ -116,6 +119,8 @@ impl Stack {
         let options = &attach.arguments.options;
         let mut config = SessionConfig {
             writeback_cache: options.writeback_cache,
+            // Lists make the kernel check permissions, which it cannot for squashed callers.
+            acls: self.acls && !options.squashes(),
             ..SessionConfig::default()
         };
         if options.io_threads > 0 {
@@ -281,15 +286,46 @@ fn vfs_config(format: &Format, arguments: &MountArguments, root: Ino) -> carafe_
         description: description(format, arguments),
         read_only: arguments.read_only,
         hide_internal: options.hide_internal || root != Ino::ROOT,
+        xattrs: xattrs(options, format),
+        acls: format.enable_acl,
         attr_timeout: options.attr_cache,
         entry_timeout: options.entry_cache,
         dir_entry_timeout: options.dir_entry_cache,
+        negative_timeout: options.negative_entry_cache,
+        open_timeout: options.open_cache,
+        cache_listings: options.readdir_cache,
+        umask: options.umask.unwrap_or(0),
+        squash: squash(options),
+        atime: match options.atime_mode {
+            AtimeMode::Never => Atime::Never,
+            AtimeMode::Relative => Atime::Relative,
+            AtimeMode::Strict => Atime::Strict,
+        },
         ..carafe_vfs::Config::default()
     };
     if options.max_readahead > 0 {
         config.max_readahead = options.max_readahead;
     }
     config
+}
+
+fn squash(options: &MountOptions) -> Squash {
+    let numbers = |identity: Identity| (identity.uid, identity.gid);
+    Squash {
+        root: options.root_squash.map(numbers),
+        all: options.all_squash.map(numbers),
+    }
+}
+
+/// Each of the security attributes is an extended attribute, and so asks for all; so do
+/// access control lists, as with the peer.
+fn xattrs(options: &MountOptions, format: &Format) -> carafe_vfs::Xattrs {
+    let some = options.enable_cap || options.enable_selinux || format.enable_acl;
+    carafe_vfs::Xattrs {
+        enabled: options.enable_xattr || some,
+        capabilities: options.enable_cap,
+        selinux: options.enable_selinux,
+    }
 }
 
 /// What `.config` shows: nothing secret, nothing of other tenants.

@@ -206,6 +206,73 @@ impl Volume {
         )
     }
 
+    /// Fills a directory with entries `entry-<n>` of pipes, past all mounts: a million
+    /// would take minutes through one.
+    pub(crate) fn fill_directory(&self, ino: u64, count: usize) {
+        let Some(redis) = &self.redis else {
+            let database = self.url.trim_start_matches("sqlite3://");
+            let last = count - 1;
+            let numbers = format!(
+                "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
+            );
+            run(
+                "sqlite3",
+                &[
+                    database,
+                    &format!(
+                        "BEGIN; {numbers} INSERT INTO jfs_edge (parent, name, inode, type) SELECT {ino}, cast('entry-' || i AS BLOB), 1000000000 + i, 4 FROM n; \
+                 {numbers} INSERT INTO jfs_node SELECT 1000000000 + i, 4, 0, 420, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, {ino}, 0, 0 FROM n; COMMIT;",
+                    ),
+                ],
+            );
+            return;
+        };
+        let address = redis.address();
+        let (_, port) = address.split_once(':').unwrap();
+        let login = ["-p", port, "-n", "1", "-a", PASSWORD, "--no-auth-warning"];
+        // A log that grows so fast would be rewritten beside the listing.
+        let calm = ["CONFIG", "SET", "auto-aof-rewrite-percentage", "0"];
+        run("redis-cli", &[&login[..], &calm].concat());
+        // An attribute with type 4 and mode 0644, one link; a directory's entry of type 4.
+        let script = format!(
+            "local function be(n, len) local s = '' for _ = 1, len do s = string.char(n % 256) .. s n = math.floor(n / 256) end return s end \
+             for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do local ino = 1000000000 + i \
+             redis.call('HSET', 'd{ino}', 'entry-' .. i, string.char(4) .. be(ino, 8)) \
+             redis.call('SET', 'i' .. string.format('%d', ino), string.char(0, 0x41, 0xa4) .. string.rep(string.char(0), 44) .. be(1, 4) .. string.rep(string.char(0), 12) .. be({ino}, 8) .. string.char(0)) end",
+        );
+        for first in (0..count).step_by(100_000) {
+            let (from, to) = (
+                first.to_string(),
+                (count.min(first + 100_000) - 1).to_string(),
+            );
+            let fill = ["EVAL", &script, "0", &from, &to];
+            run("redis-cli", &[&login[..], &fill].concat());
+        }
+    }
+
+    /// The client's own memory, without the pool that it shares.
+    pub(crate) fn client_memory(&self) -> u64 {
+        let name = self.mounts[0].trim_matches('/').replace('/', "%2f");
+        let supervisor = std::fs::read_to_string(format!("/run/carafe/{name}.pid")).unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", supervisor.trim());
+        let children = std::fs::read_to_string(children).unwrap();
+        let worker = children
+            .split_whitespace()
+            .next()
+            .expect("a worker serves the mount");
+        let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib: u64 = line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        kib << 10
+    }
+
     /// Takes the store away, so that only caches can answer.
     pub(crate) fn hide_store(&self) {
         std::fs::rename(&self.bucket, self.scratch("hidden")).unwrap();

@@ -5,12 +5,17 @@
 // Whole-program tests: what fails to unwrap is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod acls;
 mod durability;
 mod fixture;
+mod large;
 mod options;
 mod peer;
+mod posix;
 mod refusals;
 mod rotation;
+mod squash;
+mod stress;
 mod trees;
 mod worker;
 mod workloads;

@@ -6,6 +6,9 @@ use crate::{Secret, open_secret, seal_secret};
 
 /// The MetaVersion that this build reads and writes.
 pub const META_VERSION: i64 = 1;
+/// The first client that knows access control lists, as `juicefs format --enable-acl`
+/// writes it.
+const ACL_CLIENT_VERSION: &str = "1.2.0-A";
 
 /// A volume's setting, field by field as JuiceFS CE 1.3 names them. Fields that
 /// this version does not know are kept as they were.
@@ -166,6 +169,19 @@ impl Format {
     /// The block size in bytes.
     pub fn block_bytes(&self) -> u32 {
         self.block_size * 1024
+    }
+
+    /// The setting with access control lists, if `enable`. They stay, and keep clients
+    /// away that do not know them.
+    #[must_use]
+    pub fn with_acls(mut self, enable: bool) -> Self {
+        if enable {
+            self.enable_acl = true;
+            if release(&self.min_client_version) < release(ACL_CLIENT_VERSION) {
+                self.min_client_version = ACL_CLIENT_VERSION.into();
+            }
+        }
+        self
     }
 
     /// Whether this build can serve the volume.

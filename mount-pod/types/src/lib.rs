@@ -5,6 +5,7 @@
 //! stored as **blocks**, one immutable object each. The format is that of
 //! JuiceFS Community Edition 1.3 (MetaVersion 1).
 
+mod acl;
 mod attr;
 mod block;
 mod chunk;
@@ -15,6 +16,7 @@ mod id;
 mod secret;
 mod slice;
 
+pub use acl::{Acl, AclKind};
 pub use attr::{Attr, FileType, Timestamp, flags};
 pub use block::{BlockKey, block_count, block_len};
 pub use chunk::{CHUNK_SIZE, ChunkSpan, chunk_spans};

@@ -42,7 +42,7 @@ pub use carafe_meta::{
     Call, Fallocate, FileLock, LockKind, LockRange, NewNode, OpKey, RenameFlags, SetAttr, StatFs,
     XattrMode,
 };
-pub use config::Config;
+pub use config::{Atime, Config, Squash, Xattrs};
 pub use invalidate::{Invalidator, NoInvalidator};
 pub use ops::locks::LockOwner;
 pub use reply::{Attributes, Created, DirItem, Entry, OpenFlags, Opened, Whence, WriteFlags};

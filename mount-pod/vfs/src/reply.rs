@@ -39,6 +39,8 @@ pub struct Opened {
     pub keep_cache: bool,
     /// The kernel must not cache the file (virtual files change by themselves).
     pub direct_io: bool,
+    /// The kernel may keep a directory's listing.
+    pub cache_listing: bool,
 }
 
 /// A file that was made, or found, and opened.

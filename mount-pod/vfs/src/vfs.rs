@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use carafe_chunk::BlockStore;
@@ -108,13 +108,23 @@ impl Vfs {
 
     /// A call of this mount's session by a process.
     pub fn call(&self, uid: u32, gid: u32, pid: u32) -> Call {
+        let squash = self.core.config.squash;
+        let other = squash.of(uid);
+        let (uid, gid) = other.unwrap_or((uid, gid));
         Call {
             uid,
             gid,
             pid,
             session: self.core.session(),
+            squashed: other.is_some(),
+            checked: !squash.is_on(),
             ..Call::internal()
         }
+    }
+
+    /// How long the kernel may keep that a name is not there.
+    pub fn negative_timeout(&self) -> Duration {
+        self.core.config.negative_timeout
     }
 
     /// Uploads and commits everything that was acknowledged, until `deadline`. What

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use super::{CacheEviction, MountOptions, OptionError};
+use super::{AtimeMode, CacheEviction, Identity, MountOptions, OptionError};
 use crate::parse_size;
+
+/// Who a squashed caller is if nothing else is said.
+const NOBODY: Identity = Identity {
+    uid: 65534,
+    gid: 65534,
+};
 
 /// Options of the peer that are accepted and change nothing here.
 const IGNORED: &[&str] = &[
-    "all-squash",
     "allow_other",
     "allow_root",
-    "atime-mode",
     "auto_unmount",
     "backup-meta",
     "backup-skip-trash",
@@ -27,8 +31,6 @@ const IGNORED: &[&str] = &[
     "disable-sys-permission-check",
     "enable-acl",
     "enable-ioctl",
-    "enable-cap",
-    "enable-selinux",
     "fast-resolve",
     "force",
     "foreground",
@@ -56,7 +58,6 @@ const IGNORED: &[&str] = &[
     "quiet",
     "read-consistent-optimization",
     "relatime",
-    "root-squash",
     "rw",
     "skip-dir-mtime",
     "skip-dir-nlink",
@@ -109,6 +110,11 @@ const KNOWN: &[&str] = &[
     "ro",
     "subdir",
     "enable-xattr",
+    "enable-cap",
+    "enable-selinux",
+    "root-squash",
+    "all-squash",
+    "atime-mode",
     "heartbeat",
     "umask",
     "no-bgjob",
@@ -216,6 +222,11 @@ impl MountOptions {
             "read-only" | "ro" => self.read_only = value.flag()?,
             "subdir" => value.text.trim_matches('/').clone_into(&mut self.subdir),
             "enable-xattr" => self.enable_xattr = value.flag()?,
+            "enable-cap" => self.enable_cap = value.flag()?,
+            "enable-selinux" => self.enable_selinux = value.flag()?,
+            "root-squash" => self.root_squash = value.identity()?,
+            "all-squash" => self.all_squash = value.identity()?,
+            "atime-mode" => self.atime_mode = value.atime_mode()?,
             "heartbeat" => self.heartbeat = value.duration()?,
             "umask" => self.umask = Some(value.octal()?),
             "no-bgjob" => self.no_bgjob = value.flag()?,
@@ -266,6 +277,27 @@ impl Value<'_> {
             .ok()
             .filter(|number| *number <= 0o7777);
         number.ok_or_else(|| self.bad("permission bits such as 0600"))
+    }
+
+    /// `uid:gid`, or a number that is both; nothing is nobody.
+    fn identity(self) -> Result<Option<Identity>, OptionError> {
+        if self.text.is_empty() {
+            return Ok(Some(NOBODY));
+        }
+        let (uid, gid) = self.text.split_once(':').unwrap_or((self.text, self.text));
+        match (uid.parse(), gid.parse()) {
+            (Ok(uid), Ok(gid)) => Ok(Some(Identity { uid, gid })),
+            _ => Err(self.bad("a user's and a group's number, as 65534:65534")),
+        }
+    }
+
+    fn atime_mode(self) -> Result<AtimeMode, OptionError> {
+        Ok(match self.text {
+            "noatime" => AtimeMode::Never,
+            "relatime" => AtimeMode::Relative,
+            "strictatime" => AtimeMode::Strict,
+            _ => return Err(self.bad("noatime, relatime or strictatime")),
+        })
     }
 
     fn ratio(self) -> Result<f64, OptionError> {
@@ -382,6 +414,16 @@ mod tests {
             (options.subdir.as_str(), options.ignored.as_slice()),
             ("x/y", &["allow_other".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn squashing_names_a_user_and_a_group() {
+        let parse = |text: &str| MountOptions::parse([text]).map(|options| options.root_squash);
+        let is = |uid, gid| Ok(Some(Identity { uid, gid }));
+        assert_eq!(parse("root-squash=7:8"), is(7, 8));
+        assert_eq!(parse("root-squash=7"), is(7, 7));
+        assert_eq!(parse("root-squash"), is(65534, 65534));
+        assert!(parse("root-squash=a:b").is_err());
     }
 
     #[test]

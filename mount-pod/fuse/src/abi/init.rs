@@ -6,7 +6,6 @@ use super::{Args, Body, MAJOR, MINOR};
 /// does not offer is left out; what is not in this list is absent on purpose:
 /// - `NO_OPEN_SUPPORT`: opens are counted, for deleted files that are open;
 /// - `EXPORT_SUPPORT`: a tenant could leave its sub-directory by file handles;
-/// - `POSIX_ACL`: would need ACLs in every engine, and cannot be added later;
 /// - `EXPLICIT_INVAL_DATA`: a file that grows elsewhere would show zeros at its old end;
 /// - `CACHE_SYMLINKS`, `NO_OPENDIR_SUPPORT`: listings and links change elsewhere.
 const WANTED: &[u64] = &[
@@ -26,11 +25,19 @@ const WANTED: &[u64] = &[
     flag::HAS_RESEND,         // a successor can ask for requests again
 ];
 
+/// The features of a mount with POSIX ACLs.
+const WANTED_FOR_ACLS: &[u64] = &[
+    flag::POSIX_ACL,    // the kernel asks for lists and goes by them
+    flag::DONT_MASK,    // a default list counts instead of the umask
+    flag::SETXATTR_EXT, // setting a list may have to clear sgid
+];
+
 mod flag {
     pub(super) const ASYNC_READ: u64 = 1;
     pub(super) const POSIX_LOCKS: u64 = 1 << 1;
     pub(super) const ATOMIC_O_TRUNC: u64 = 1 << 3;
     pub(super) const BIG_WRITES: u64 = 1 << 5;
+    pub(super) const DONT_MASK: u64 = 1 << 6;
     pub(super) const FLOCK_LOCKS: u64 = 1 << 10;
     pub(super) const AUTO_INVAL_DATA: u64 = 1 << 12;
     pub(super) const DO_READDIRPLUS: u64 = 1 << 13;
@@ -38,8 +45,10 @@ mod flag {
     pub(super) const ASYNC_DIO: u64 = 1 << 15;
     pub(super) const WRITEBACK_CACHE: u64 = 1 << 16;
     pub(super) const PARALLEL_DIROPS: u64 = 1 << 18;
+    pub(super) const POSIX_ACL: u64 = 1 << 20;
     pub(super) const MAX_PAGES: u64 = 1 << 22;
     pub(super) const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
+    pub(super) const SETXATTR_EXT: u64 = 1 << 29;
     pub(super) const INIT_EXT: u64 = 1 << 30;
     pub(super) const HAS_RESEND: u64 = 1 << 39;
 }
@@ -47,6 +56,38 @@ mod flag {
 const PAGE: u32 = 4096;
 /// How far the kernel reads ahead of a sequential reader.
 const MAX_READAHEAD: u32 = 1 << 20;
+
+/// What is agreed, as far as requests look otherwise by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    /// SETXATTR has a second word of flags.
+    pub(crate) long_setxattr: bool,
+}
+
+impl Agreed {
+    /// Reads INIT's answer, also a predecessor's.
+    pub(crate) fn read(answer: &[u8]) -> Self {
+        let mut args = Args::new(answer);
+        let words = [args.u32(), args.u32(), args.u32(), args.u32()];
+        let flags = u64::from(words[3].unwrap_or(0));
+        Self {
+            long_setxattr: flags & flag::SETXATTR_EXT != 0,
+        }
+    }
+}
+
+/// What a mount chooses for its whole life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    /// The most bytes of one WRITE.
+    pub(crate) max_write: u32,
+    /// Background requests at once.
+    pub(crate) max_background: u16,
+    /// The kernel collects small writes.
+    pub(crate) writeback_cache: bool,
+    /// POSIX access control lists.
+    pub(crate) acls: bool,
+}
 
 /// What the kernel offers.
 #[derive(Clone, Copy, Debug)]
@@ -76,18 +117,21 @@ impl Offer {
     }
 
     /// The answer: both the reply's body and what a successor needs to know.
-    pub(crate) fn answer(
-        &self,
-        max_write: u32,
-        max_background: u16,
-        writeback_cache: bool,
-    ) -> Vec<u8> {
-        let cache = if writeback_cache {
-            flag::WRITEBACK_CACHE
-        } else {
-            0
-        };
-        let flags = self.flags & (WANTED.iter().fold(0, |all, flag| all | flag) | cache);
+    pub(crate) fn answer(&self, choice: Choice) -> Vec<u8> {
+        let Choice {
+            max_write,
+            max_background,
+            ..
+        } = choice;
+        let wanted = WANTED
+            .iter()
+            .chain(WANTED_FOR_ACLS.iter().filter(|_| choice.acls))
+            .chain(
+                [&flag::WRITEBACK_CACHE]
+                    .into_iter()
+                    .filter(|_| choice.writeback_cache),
+            );
+        let flags = self.flags & wanted.fold(0, |all, flag| all | flag);
         Body::default()
             .u32(MAJOR)
             .u32(MINOR.min(self.minor))
@@ -123,7 +167,14 @@ mod tests {
             args.extend_from_slice(&word.to_ne_bytes());
         }
         let offer = Offer::read(Args::new(&args)).unwrap();
-        let answer = offer.answer(1 << 20, 64, true);
+        let choice = Choice {
+            max_write: 1 << 20,
+            max_background: 64,
+            writeback_cache: true,
+            acls: true,
+        };
+        let answer = offer.answer(choice);
+        assert!(!Agreed::read(&answer).long_setxattr);
         assert_eq!(answer.len(), 64, "fuse_init_out");
         let mut read = Args::new(&answer);
         let words = [read.u32(), read.u32(), read.u32(), read.u32()];

@@ -1,5 +1,7 @@
 //! Building replies.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use carafe_types::{Attr, FileType};
 use carafe_vfs::{Attributes, DirItem, Entry, Opened, StatFs};
@@ -81,6 +83,16 @@ impl Body {
             .attr(entry.ino.0, &entry.attr)
     }
 
+    /// A name that is not there, and how long that may be kept.
+    pub(crate) fn absent(self, ttl: Duration) -> Self {
+        self.u64(0)
+            .u64(0)
+            .u64(ttl.as_secs())
+            .u64(0)
+            .u32(ttl.subsec_nanos())
+            .zeros(92)
+    }
+
     /// An inode's attributes.
     pub(crate) fn attributes(self, attributes: &Attributes) -> Self {
         self.u64(attributes.ttl.as_secs())
@@ -101,7 +113,12 @@ impl Body {
         } else {
             0
         };
-        self.u64(opened.handle).u32(keep | direct).u32(0)
+        let listing = if opened.cache_listing {
+            fopen::CACHE_DIR
+        } else {
+            0
+        };
+        self.u64(opened.handle).u32(keep | direct | listing).u32(0)
     }
 
     /// Usage and limits.
@@ -151,8 +168,6 @@ pub(crate) fn direntplus(body: Body, item: &DirItem, room: usize) -> Result<Body
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use carafe_types::Ino;
 
     use super::*;
@@ -179,11 +194,17 @@ mod tests {
             handle: 1,
             keep_cache: true,
             direct_io: false,
+            cache_listing: false,
         };
         assert_eq!(
             Body::default().entry(&entry()).0.len(),
             128,
             "fuse_entry_out"
+        );
+        assert_eq!(
+            Body::default().absent(Duration::ZERO).0.len(),
+            128,
+            "and without an inode"
         );
         assert_eq!(
             Body::default().attributes(&attributes).0.len(),

@@ -13,9 +13,16 @@ impl Adapter {
     }
 
     pub(super) async fn setattr(&self, ask: &Ask<'_>) -> Result<Reply> {
-        let set = given(changes(ask.args()))?;
-        let attributes = self.vfs.setattr(&ask.call, ask.ino(), &set).await?;
+        let (set, handle) = given(changes(ask.args()))?;
+        let attributes = self.vfs.setattr(&ask.call, ask.ino(), handle, &set).await?;
         Ok(body(Body::default().attributes(&attributes)))
+    }
+
+    /// access(2), on a mount where the kernel does not know the answer.
+    pub(super) async fn access(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let wanted = given(ask.args().u32())?;
+        self.vfs.access(&ask.call, ask.ino(), wanted as u16).await?;
+        Ok(Reply::Empty)
     }
 
     pub(super) async fn statfs(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -24,9 +31,9 @@ impl Adapter {
     }
 }
 
-/// What a SETATTR changes.
-fn changes(mut args: Args<'_>) -> Option<SetAttr> {
-    let (valid, _padding, _handle, size, _owner) = (
+/// What a SETATTR changes, and the handle that it came through.
+fn changes(mut args: Args<'_>) -> Option<(SetAttr, Option<u64>)> {
+    let (valid, _padding, handle, size, _owner) = (
         args.u32()?,
         args.u32()?,
         args.u64()?,
@@ -43,7 +50,7 @@ fn changes(mut args: Args<'_>) -> Option<SetAttr> {
             nanos: nanos[index],
         })
     };
-    Some(SetAttr {
+    let set = SetAttr {
         mode: has(fattr::MODE).then_some((mode & 0o7777) as u16),
         uid: has(fattr::UID).then_some(uid),
         gid: has(fattr::GID).then_some(gid),
@@ -54,5 +61,7 @@ fn changes(mut args: Args<'_>) -> Option<SetAttr> {
         atime_now: has(fattr::ATIME_NOW),
         mtime_now: has(fattr::MTIME_NOW),
         kill_suid: has(fattr::KILL_SUIDGID),
-    })
+        access: false,
+    };
+    Some((set, has(fattr::HANDLE).then_some(handle)))
 }

@@ -33,7 +33,7 @@ impl Adapter {
                 key: None,
                 ..ask.call.clone()
             };
-            self.vfs.setattr(&call, ask.ino(), &kill).await?;
+            self.vfs.setattr(&call, ask.ino(), None, &kill).await?;
         }
         let opened = self.vfs.open(&ask.call, ask.ino(), flags).await?;
         Ok(body(Body::default().opened(opened)))
@@ -42,11 +42,11 @@ impl Adapter {
     pub(super) async fn create(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
         let (flags, mode) = (OpenFlags(given(args.u32())?), given(args.u32())?);
-        let (_umask, _open_flags) = (given(args.u32())?, given(args.u32())?);
+        let (umask, _open_flags) = (given(args.u32())?, given(args.u32())?);
         let name = given(args.name())?;
         let created = self
             .vfs
-            .create(&ask.call, ask.ino(), name, mode, 0, flags)
+            .create(&ask.call, ask.ino(), name, mode, umask as u16, flags)
             .await?;
         Ok(body(
             Body::default().entry(&created.entry).opened(created.opened),

@@ -13,8 +13,14 @@ const RENAME_EXCHANGE: u32 = 2;
 impl Adapter {
     pub(super) async fn lookup(&self, ask: &Ask<'_>) -> Result<Reply> {
         let name = given(ask.args().name())?;
-        let entry = self.vfs.lookup(&ask.call, ask.ino(), name).await?;
-        Ok(body(Body::default().entry(&entry)))
+        let found = self.vfs.lookup(&ask.call, ask.ino(), name).await;
+        let negative = self.vfs.negative_timeout();
+        match found {
+            Err(Error::NotFound) if !negative.is_zero() => {
+                Ok(body(Body::default().absent(negative)))
+            }
+            found => Ok(body(Body::default().entry(&found?))),
+        }
     }
 
     pub(super) async fn readlink(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -30,22 +36,25 @@ impl Adapter {
 
     pub(super) async fn mknod(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
-        // The kernel has applied the umask to the mode already.
+        // Without ACLs the kernel has applied the umask already; twice is as well.
         let (mode, rdev) = (given(args.u32())?, given(args.u32())?);
-        let (_umask, _padding) = (given(args.u32())?, given(args.u32())?);
+        let (umask, _padding) = (given(args.u32())?, given(args.u32())?);
         let name = given(args.name())?;
         let entry = self
             .vfs
-            .mknod(&ask.call, ask.ino(), name, mode, 0, rdev)
+            .mknod(&ask.call, ask.ino(), name, mode, umask as u16, rdev)
             .await?;
         Ok(body(Body::default().entry(&entry)))
     }
 
     pub(super) async fn mkdir(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
-        let (mode, _umask) = (given(args.u32())?, given(args.u32())?);
+        let (mode, umask) = (given(args.u32())?, given(args.u32())?);
         let name = given(args.name())?;
-        let entry = self.vfs.mkdir(&ask.call, ask.ino(), name, mode, 0).await?;
+        let entry = self
+            .vfs
+            .mkdir(&ask.call, ask.ino(), name, mode, umask as u16)
+            .await?;
         Ok(body(Body::default().entry(&entry)))
     }
 

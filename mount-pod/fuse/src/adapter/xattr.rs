@@ -9,14 +9,19 @@ use crate::abi::Body;
 /// setxattr(2)'s flags.
 const XATTR_CREATE: u32 = 1;
 const XATTR_REPLACE: u32 = 2;
-/// POSIX ACLs arrive under these names. Without ACLs in the mount they must be
-/// refused: `cp -a` then carries the mode over instead.
-const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+/// The longer request's flag: an access control list takes the sgid bit away.
+const ACL_KILL_SGID: u32 = 1;
 
 impl Adapter {
     pub(super) async fn setxattr(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut args = ask.args();
         let (size, flags) = (given(args.u32())? as usize, given(args.u32())?);
+        let more = if self.long_setxattr() {
+            let (more, _padding) = (given(args.u32())?, given(args.u32())?);
+            more
+        } else {
+            0
+        };
         let (name, value) = (given(args.name())?, given(args.bytes(size))?);
         let mode = match flags {
             0 => XattrMode::Any,
@@ -24,9 +29,9 @@ impl Adapter {
             XATTR_REPLACE => XattrMode::Replace,
             _ => return Err(Error::Invalid),
         };
-        no_acl(name)?;
+        let kill_sgid = more & ACL_KILL_SGID != 0;
         self.vfs
-            .setxattr(&ask.call, ask.ino(), name, value, mode)
+            .setxattr(&ask.call, ask.ino(), name, value, mode, kill_sgid)
             .await?;
         Ok(Reply::Empty)
     }
@@ -35,7 +40,6 @@ impl Adapter {
         let mut args = ask.args();
         let (size, _padding) = (given(args.u32())? as usize, given(args.u32())?);
         let name = given(args.name())?;
-        no_acl(name)?;
         sized(self.vfs.getxattr(&ask.call, ask.ino(), name).await?, size)
     }
 
@@ -52,17 +56,8 @@ impl Adapter {
 
     pub(super) async fn removexattr(&self, ask: &Ask<'_>) -> Result<Reply> {
         let name = given(ask.args().name())?;
-        no_acl(name)?;
         self.vfs.removexattr(&ask.call, ask.ino(), name).await?;
         Ok(Reply::Empty)
-    }
-}
-
-fn no_acl(name: &[u8]) -> Result<()> {
-    if ACLS.contains(&name) {
-        Err(Error::Unsupported)
-    } else {
-        Ok(())
     }
 }
 

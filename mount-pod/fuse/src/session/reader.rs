@@ -15,7 +15,11 @@ use super::{
     caught::{Panicked, caught},
     transport::{Received, Transport},
 };
-use crate::abi::{Args, Header, Reply, init::Offer, op};
+use crate::abi::{
+    Args, Header, Reply,
+    init::{Choice, Offer},
+    op,
+};
 
 /// How long a reader waits for a free slot before it looks whether it shall stop.
 const SLOT_PATIENCE: Duration = Duration::from_millis(200);
@@ -172,13 +176,16 @@ fn agree(shared: &Shared, request: &Request) -> Result<Vec<u8>, SessionError> {
     let SessionConfig {
         max_background,
         writeback_cache,
+        acls,
         ..
     } = shared.config;
-    let body = offer.answer(
-        shared.region.config().max_write,
+    let body = offer.answer(Choice {
+        max_write: shared.region.config().max_write,
         max_background,
         writeback_cache,
-    );
+        acls,
+    });
+    shared.adapter.agree(&body);
     shared
         .region
         .set_init(&body)

@@ -21,8 +21,8 @@ use crate::{
     engine::{Engine, RawEntry, Terms},
 };
 
-/// Entries of one window: some 12 MB, and one scan for each part of this size.
-const WINDOW: usize = 1 << 17;
+/// Entries of one window: some 25 MB, and one scan for each part of this size.
+const WINDOW: usize = 1 << 18;
 /// Windows that are kept.
 const KEPT: usize = 4;
 /// How long a window answers for a directory that goes on changing.
@@ -200,12 +200,22 @@ impl Gathering {
         if hash < self.from_hash {
             return;
         }
+        if self.is_behind(hash) {
+            self.left_out = true;
+            return;
+        }
         // A set, since a scan may show an entry twice.
         self.found.insert(Placed { hash, entry });
         if self.found.len() > self.room {
             self.found.pop_last();
             self.left_out = true;
         }
+    }
+
+    /// Whether a full window ends before this hash.
+    fn is_behind(&self, hash: u64) -> bool {
+        let last = self.found.last().map_or(u64::MAX, |placed| placed.hash);
+        self.found.len() >= self.room && hash > last
     }
 
     /// The entries with their positions, and whether none was left out. Names with

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
+use carafe_types::{
+    Acl, AclKind, Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId,
+};
 
 use super::{Client, SLICE_BATCH};
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     SliceCommit, SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
     engine::{Engine, Terms},
     ops::{
-        Counter, Reads, attrs, compact, create, data, locks, names, quota, remove, rename,
+        Counter, Reads, acl, attrs, compact, create, data, locks, names, quota, remove, rename,
         sessions, setting, xattr,
     },
 };
@@ -141,8 +143,8 @@ impl<E: Engine> Meta for Client<E> {
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
         let ino = self.next_ino(terms).await?;
-        let (name, node) = (name.to_vec(), node.clone());
-        self.plan(terms, move |reads| {
+        let (name, node, lists) = (name.to_vec(), node.clone(), ctx.clone());
+        self.plan_with_acls(terms, &lists, move |reads| {
             create::create(reads, &ctx, parent, &name, &node, ino)
         })
         .await
@@ -161,11 +163,11 @@ impl<E: Engine> Meta for Client<E> {
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
         let ino = self.next_ino(terms).await?;
-        let (name, node) = (name.to_vec(), node.clone());
+        let (name, node, lists) = (name.to_vec(), node.clone(), ctx.clone());
         let plan = move |reads: &dyn Reads| {
             create::create_open(reads, &ctx, parent, &name, &node, ino, exclusive, truncate)
         };
-        let answer = self.plan(terms, plan).await?;
+        let answer = self.plan_with_acls(terms, &lists, plan).await?;
         self.opens.lock().insert((call.session, answer.0));
         Ok(answer)
     }
@@ -249,7 +251,7 @@ impl<E: Engine> Meta for Client<E> {
         limit: usize,
         attrs: bool,
     ) -> Result<DirPage> {
-        let terms = Self::terms(call);
+        let terms = Self::listing_terms(call);
         let (page, end) = self
             .listings
             .page(&self.engine, terms, ino, from, limit)
@@ -287,9 +289,11 @@ impl<E: Engine> Meta for Client<E> {
     async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr> {
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
-        let set = set.clone();
-        self.plan(terms, move |reads| attrs::setattr(reads, &ctx, ino, &set))
-            .await
+        let (set, lists) = (set.clone(), ctx.clone());
+        self.plan_with_acls(terms, &lists, move |reads| {
+            attrs::setattr(reads, &ctx, ino, &set)
+        })
+        .await
     }
 
     async fn open(&self, call: &Call, ino: Ino) -> Result<Attr> {
@@ -301,6 +305,10 @@ impl<E: Engine> Meta for Client<E> {
             self.opens.lock().remove(&key);
         }
         found
+    }
+
+    fn count_open(&self, call: &Call, ino: Ino) {
+        self.opens.lock().insert((call.session, ino));
     }
 
     async fn close(&self, call: &Call, ino: Ino) -> Result<()> {
@@ -351,6 +359,31 @@ impl<E: Engine> Meta for Client<E> {
         let name = name.to_vec();
         self.plan(Self::terms(call), move |reads| {
             xattr::remove(reads, ino, &name)
+        })
+        .await
+    }
+
+    async fn acl(&self, call: &Call, ino: Ino, kind: AclKind) -> Result<Acl> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let lists = ctx.clone();
+        self.look_with_acls(terms, &lists, move |reads| acl::get(reads, &ctx, ino, kind))
+            .await
+    }
+
+    async fn set_acl(
+        &self,
+        call: &Call,
+        ino: Ino,
+        kind: AclKind,
+        list: Option<&Acl>,
+        kill_sgid: bool,
+    ) -> Result<Attr> {
+        let terms = Self::terms(call);
+        let ctx = self.ctx(call, terms).await?;
+        let (list, lists) = (list.cloned(), ctx.clone());
+        self.plan_with_acls(terms, &lists, move |reads| {
+            acl::set(reads, &ctx, ino, kind, list.as_ref(), kill_sgid)
         })
         .await
     }

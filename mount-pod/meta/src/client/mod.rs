@@ -1,6 +1,7 @@
 //! [`Meta`](crate::Meta) over any engine: what a client keeps in memory between
 //! operations (the setting, ids in stock, what is open, a few listings).
 
+mod acls;
 mod background;
 mod listing;
 mod meta;
@@ -23,12 +24,14 @@ use self::listing::Listings;
 use crate::{
     Call, SessionInfo,
     engine::{Engine, Observer, Silent, Terms},
-    ops::{Counter, Ctx, Mutation, Opens, Plan, Read, Reads, sessions, setting},
+    ops::{Counter, Ctx, Mutation, Opens, Plan, Read, Reads, acl, sessions, setting},
     record::Recorded,
 };
 
 /// The deadline of a call that names none.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// That of a listing: a scan of a huge directory takes many trips.
+const LISTING_PATIENCE: Duration = Duration::from_mins(2);
 /// Inode numbers are taken in batches, as the peer takes them.
 const INODE_BATCH: u64 = 1024;
 /// Slice ids are taken in batches, as the peer takes them.
@@ -43,6 +46,7 @@ pub(crate) struct Client<E> {
     /// Inode numbers in stock.
     inodes: tokio::sync::Mutex<Range<u64>>,
     opens: Arc<Opens>,
+    acls: Arc<Mutex<acl::Known>>,
     sustained: Mutex<Sustained>,
     /// The trash's directory of the hour: its name and inode.
     trash: Mutex<Option<(Vec<u8>, Ino)>>,
@@ -76,6 +80,7 @@ impl<E: Engine> Client<E> {
             known: RwLock::default(),
             inodes: tokio::sync::Mutex::new(0..0),
             opens: Arc::default(),
+            acls: Arc::default(),
             sustained: Mutex::default(),
             trash: Mutex::default(),
             listings: Listings::default(),
@@ -86,6 +91,15 @@ impl<E: Engine> Client<E> {
     fn terms(call: &Call) -> Terms {
         Terms {
             deadline: call.deadline.unwrap_or_else(|| Instant::now() + PATIENCE),
+            key: call.key,
+        }
+    }
+
+    /// As [`Client::terms`], for a listing.
+    fn listing_terms(call: &Call) -> Terms {
+        let latest = || Instant::now() + LISTING_PATIENCE;
+        Terms {
+            deadline: call.deadline.unwrap_or_else(latest),
             key: call.key,
         }
     }
@@ -165,6 +179,7 @@ impl<E: Engine> Client<E> {
             uid: call.uid,
             gid: call.gid,
             groups: call.groups.clone(),
+            checked: call.checked,
             session: call.session,
             capacity: known.format.capacity,
             max_inodes: known.format.inodes,
@@ -172,6 +187,10 @@ impl<E: Engine> Client<E> {
             trash: None,
             opens: self.opens.clone(),
             quotas: known.quotas.clone(),
+            acls: known
+                .format
+                .enable_acl
+                .then(|| Arc::new(acl::View::new(Arc::clone(&self.acls)))),
         }
     }
 

@@ -27,12 +27,12 @@ impl<E: Engine> Client<E> {
             inos.push(self.next_ino(terms).await?);
         }
         let used = self.usage_of_path(terms, &volume.path).await?;
-        let volume: Arc<NewVolume> = Arc::new(volume.clone());
+        let (volume, lists): (Arc<NewVolume>, _) = (Arc::new(volume.clone()), ctx.clone());
         let plan = move |reads: &dyn Reads| {
             let planned = volumes::create(reads, &ctx, &volume, &inos, used)?;
             ops::Planned::with(Unrecorded(planned.answer), planned.mutations)
         };
-        let record = self.plan(terms, plan).await?.0?;
+        let record = self.plan_with_acls(terms, &lists, plan).await?.0?;
         self.note_quota(record.ino, record.capacity > 0 || record.inodes > 0);
         Ok(record)
     }

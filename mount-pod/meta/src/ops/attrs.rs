@@ -4,7 +4,7 @@ use carafe_types::{Attr, CHUNK_SIZE, Error, FileType, Ino, Slice, flags};
 
 use crate::{
     SetAttr,
-    ops::{Ctx, Mutation, Plan, Planned, Read, Reads, book_growth, existing},
+    ops::{Ctx, Mutation, Plan, Planned, Read, Reads, acl, book_growth, existing},
 };
 
 /// The longest file: a chunk's index has 32 bits.
@@ -23,11 +23,19 @@ pub(crate) fn setattr(reads: &dyn Reads, ctx: &Ctx, ino: Ino, set: &SetAttr) -> 
     }
     set_owner(ctx, set, &mut attr);
     set_mode(ctx, set, &mut attr);
+    if set.mode.is_some() {
+        acl::follow_mode(ctx, &mut attr)?;
+    }
     set_times(ctx, set, &mut attr);
+    if attr != old {
+        attr.ctime = set.ctime.unwrap_or(ctx.now);
+    }
+    if set.access {
+        attr.atime = attr.atime.max(ctx.now);
+    }
     if attr == old {
         return Planned::unchanged(attr);
     }
-    attr.ctime = set.ctime.unwrap_or(ctx.now);
     out.push(Mutation::SetNode {
         ino,
         attr: attr.clone(),
@@ -76,7 +84,7 @@ fn set_mode(ctx: &Ctx, set: &SetAttr, attr: &mut Attr) {
     let Some(mode) = set.mode else { return };
     attr.mode = mode & 0o7777;
     // Who is not in the file's group cannot give the group's identity away.
-    if ctx.uid != 0 && attr.mode & 0o2000 != 0 && !ctx.in_group(attr.gid) {
+    if ctx.uid != 0 && !ctx.checked && attr.mode & 0o2000 != 0 && !ctx.in_group(attr.gid) {
         attr.mode &= !0o2000;
     }
 }

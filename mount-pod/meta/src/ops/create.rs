@@ -5,7 +5,7 @@ use carafe_types::{Attr, Error, FileType, Ino};
 use crate::{
     NewNode,
     ops::{
-        Ctx, Mutation, Plan, Planned, Read, Reads, Share, Want, attrs, book, book_volume,
+        Ctx, Mutation, Plan, Planned, Read, Reads, Share, Want, acl, attrs, book, book_volume,
         changeable, existing, space_of, touch_dir, writable_dir,
     },
 };
@@ -76,7 +76,7 @@ pub(super) fn new_entry(
     ino: Ino,
     out: &mut Vec<Mutation>,
 ) -> Read<Attr> {
-    let attr = new_attr(ctx, parent, dir, node);
+    let attr = new_attr(ctx, parent, dir, node)?;
     let kind = attr.kind;
     out.push(Mutation::NewNode {
         ino,
@@ -108,11 +108,11 @@ pub(super) fn new_entry(
     Ok(attr)
 }
 
-fn new_attr(ctx: &Ctx, parent: Ino, dir: &Attr, node: &NewNode) -> Attr {
+fn new_attr(ctx: &Ctx, parent: Ino, dir: &Attr, node: &NewNode) -> Read<Attr> {
     let is_dir = node.kind == FileType::Directory;
     let mut attr = Attr {
         kind: node.kind,
-        mode: node.mode & 0o7777 & !node.umask,
+        mode: node.mode & 0o7777,
         uid: ctx.uid,
         gid: ctx.gid,
         atime: ctx.now,
@@ -132,11 +132,11 @@ fn new_attr(ctx: &Ctx, parent: Ino, dir: &Attr, node: &NewNode) -> Attr {
         parent,
         ..Attr::default()
     };
-    if is_dir {
-        attr.default_acl = dir.default_acl;
+    if !acl::inherit(ctx, dir, &mut attr)? {
+        attr.mode &= !node.umask;
     }
     inherit_group(ctx, dir, &mut attr);
-    attr
+    Ok(attr)
 }
 
 /// A directory with sgid passes its group on, and to directories the bit itself;

@@ -10,6 +10,7 @@
 //! of each directory with a quota ([`Mutation::UseQuota`]); an engine checks the
 //! limits as it applies it, against the figures of that moment.
 
+pub(crate) mod acl;
 pub(crate) mod attrs;
 pub(crate) mod clean;
 pub(crate) mod compact;
@@ -80,6 +81,8 @@ pub(crate) struct Ctx {
     pub(crate) gid: u32,
     /// The caller's other groups.
     pub(crate) groups: Arc<[u32]>,
+    /// Whether the kernel has applied chmod's rules.
+    pub(crate) checked: bool,
     /// The caller's session, 0 for none.
     pub(crate) session: SessionId,
     /// The volume's limit of bytes, 0 for none.
@@ -94,6 +97,8 @@ pub(crate) struct Ctx {
     pub(crate) opens: Arc<Opens>,
     /// The directories that have a quota.
     pub(crate) quotas: Arc<HashSet<Ino>>,
+    /// The access control lists; `None` on a volume without.
+    pub(crate) acls: Option<Arc<acl::View>>,
 }
 
 impl Ctx {

@@ -460,6 +460,8 @@ fn ctx(trash: Option<Ino>) -> Ctx {
         trash,
         opens: Arc::default(),
         quotas: Arc::default(),
+        acls: None,
+        checked: false,
     }
 }
 

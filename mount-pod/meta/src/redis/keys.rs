@@ -21,6 +21,8 @@ pub(super) const QUOTA_SPACE: &str = "dirQuotaUsedSpace";
 pub(super) const QUOTA_INODES: &str = "dirQuotaUsedInodes";
 pub(super) const USED_SPACE: &str = "usedSpace";
 pub(super) const TOTAL_INODES: &str = "totalInodes";
+pub(super) const ACLS: &str = "acl";
+pub(super) const LAST_ACL: &str = "aclMaxId";
 pub(super) const VOLUMES: &str = "Z:volumes";
 
 pub(super) fn node(ino: Ino) -> Key {

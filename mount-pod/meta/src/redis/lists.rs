@@ -1,9 +1,13 @@
 //! Lists that are no part of a plan.
 
-use carafe_types::{CHUNK_SIZE, Error, Ino, Result, SessionId, SliceId, Timestamp};
+use carafe_types::{Acl, CHUNK_SIZE, Error, Ino, Result, SessionId, SliceId, Timestamp};
 use redis::{Cmd, Value};
 
-use super::{keys, raw::Raw, wire::Wire};
+use super::{
+    keys,
+    raw::{Item, Raw},
+    wire::Wire,
+};
 use crate::{
     SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, RawEntry, Terms},
@@ -292,4 +296,33 @@ pub(super) async fn preflight(wire: &Wire, terms: Terms) -> Result<Vec<String>> 
         )),
     }
     Ok(warnings)
+}
+
+/// An access control list.
+pub(super) async fn acl(wire: &Wire, terms: Terms, number: u32) -> Result<Option<Acl>> {
+    let item = Item::Field(keys::ACLS.into(), number.to_string().into_bytes());
+    let raw = Raw::from_value(wire.steady(terms, &item.command()).await?);
+    Ok(raw.bytes().and_then(Acl::decode))
+}
+
+/// Its number; it is put on record if it is not. A retry that finds the number used
+/// takes the next one.
+pub(super) async fn acl_number(wire: &Wire, terms: Terms, list: &Acl) -> Result<u32> {
+    let bytes = list.encode();
+    let known = Item::Hash(keys::ACLS.into());
+    let known = Raw::from_value(wire.steady(terms, &known.command()).await?);
+    let found = known.pairs().find(|(_, list)| *list == bytes.as_slice());
+    if let Some(number) = found.and_then(|(number, _)| keys::number(number)) {
+        return Ok(number);
+    }
+    let damaged = || Error::Io("redis: the counter aclMaxId is damaged".into());
+    let mut take = redis::cmd("INCR");
+    take.arg(keys::LAST_ACL);
+    let Value::Int(number) = wire.steady(terms, &take).await? else {
+        return Err(damaged());
+    };
+    let mut add = redis::cmd("HSET");
+    add.arg(keys::ACLS).arg(number).arg(bytes);
+    wire.steady(terms, &add).await?;
+    u32::try_from(number).map_err(|_| damaged())
 }

@@ -18,7 +18,7 @@ mod wire;
 
 use std::{collections::HashMap, ops::Range};
 
-use carafe_types::{Attr, Error, Ino, Result, Secret, SessionId, SliceId};
+use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 use redis::{Script, Value};
 
 pub(crate) use connect::connect;
@@ -447,6 +447,14 @@ impl Engine for Redis {
     }
 
     /// How durable an answer is, is the server's (`appendfsync`): see the preflight.
+    async fn acl(&self, terms: Terms, number: u32) -> Result<Option<Acl>> {
+        lists::acl(&self.wire, terms, number).await
+    }
+
+    async fn acl_number(&self, terms: Terms, list: Acl) -> Result<u32> {
+        lists::acl_number(&self.wire, terms, &list).await
+    }
+
     async fn sync(&self, _terms: Terms) -> Result<()> {
         Ok(())
     }

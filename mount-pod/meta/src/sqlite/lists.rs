@@ -1,7 +1,7 @@
 //! Lists that are no part of a plan.
 
-use carafe_types::{Ino, SessionId, SliceId, Timestamp};
-use rusqlite::{Connection, Result, Row};
+use carafe_types::{Acl, Ino, SessionId, SliceId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::rows;
 use crate::{
@@ -113,4 +113,48 @@ pub(super) fn dead_slices(conn: &Connection, limit: usize) -> Result<Vec<(SliceI
 pub(super) fn volumes(conn: &Connection, after: &str, limit: usize) -> Result<Vec<String>> {
     let sql = "SELECT record FROM carafe_volume WHERE id > ?1 ORDER BY id LIMIT ?2";
     all(conn, sql, (after, limit as i64), |row| row.get(0))
+}
+
+/// An access control list. The peer leaves out blobs that are empty.
+pub(super) fn acl(conn: &Connection, number: u32) -> Result<Option<Acl>> {
+    let sql = "SELECT owner, `group`, mask, other, coalesce(named_users, x''), coalesce(named_groups, x'') \
+               FROM jfs_acl WHERE id = ?1";
+    let list = |row: &Row<'_>| {
+        Ok(Acl {
+            owner: row.get(0)?,
+            group: row.get(1)?,
+            mask: Acl::mask_from_raw(row.get(2)?),
+            other: row.get(3)?,
+            users: Acl::decode_named(&rows::bytes(row, 4)?),
+            groups: Acl::decode_named(&rows::bytes(row, 5)?),
+        })
+    };
+    conn.prepare_cached(sql)?
+        .query_row([number], list)
+        .optional()
+}
+
+/// Its number; it is put on record if it is not.
+pub(super) fn acl_number(conn: &Connection, list: &Acl) -> Result<u32> {
+    let find = "SELECT id FROM jfs_acl WHERE owner = ?1 AND `group` = ?2 AND mask = ?3 AND other = ?4 \
+                AND coalesce(named_users, x'') = ?5 AND coalesce(named_groups, x'') = ?6 LIMIT 1";
+    let add = "INSERT INTO jfs_acl (owner, `group`, mask, other, named_users, named_groups) \
+               VALUES (?1, ?2, ?3, ?4, nullif(?5, x''), nullif(?6, x'')) RETURNING id";
+    let columns = (
+        list.owner,
+        list.group,
+        list.raw_mask(),
+        list.other,
+        Acl::encode_named(&list.users),
+        Acl::encode_named(&list.groups),
+    );
+    let number = |row: &Row<'_>| row.get(0);
+    let found = conn
+        .prepare_cached(find)?
+        .query_row(columns.clone(), number)
+        .optional()?;
+    match found {
+        Some(found) => Ok(found),
+        None => conn.prepare_cached(add)?.query_row(columns, number),
+    }
 }

@@ -14,7 +14,7 @@ mod writer;
 
 use std::{fs::File, ops::Range, path::PathBuf, time::Instant};
 
-use carafe_types::{Attr, Error, Ino, Result, Secret, SessionId, SliceId};
+use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -214,6 +214,18 @@ impl Engine for Sqlite {
             .iter()
             .map(|json| reads::parse_volume(json).map_err(answer))
             .collect()
+    }
+
+    async fn acl(&self, _terms: Terms, number: u32) -> Result<Option<Acl>> {
+        self.look(|conn| lists::acl(conn, number))
+    }
+
+    async fn acl_number(&self, terms: Terms, list: Acl) -> Result<u32> {
+        self.writer
+            .run(terms.deadline, move |conn| {
+                lists::acl_number(conn, &list).map_err(failed)
+            })
+            .await
     }
 
     async fn sync(&self, terms: Terms) -> Result<()> {

@@ -16,6 +16,7 @@ pub(crate) mod table;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use carafe_types::{Attr, CHUNK_SIZE, Error, Ino, Slice, Timestamp};
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) gone: bool,
     /// The attributes as the engine last told them; `None` before it did.
     pub(crate) attr: Option<Attr>,
+    /// When it told them.
+    pub(crate) told: Option<Instant>,
     /// Grows with each change of `attr` and `lists` that is this client's doing, so that
     /// an answer that was asked for before is known to be old.
     pub(crate) version: u64,
@@ -155,6 +158,7 @@ impl State {
             self.stale |= self.attr.is_some();
         }
         self.attr = Some(attr.clone());
+        self.told = Some(Instant::now());
         same
     }
 
@@ -162,6 +166,7 @@ impl State {
     pub(crate) fn changed_by_us(&mut self, attr: Attr) {
         self.version += 1;
         self.attr = Some(attr);
+        self.told = Some(Instant::now());
     }
 
     /// Keeps a slice list, unless it was asked for before a change of ours.

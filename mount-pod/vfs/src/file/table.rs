@@ -1,11 +1,16 @@
 //! The files in use, and what is remembered of those that were closed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use carafe_types::{Attr, Ino, Timestamp};
+use carafe_types::{Attr, Ino};
 use parking_lot::Mutex;
 
 use super::File;
+use crate::recent::Asked;
 
 /// Closed files whose content the kernel may still have cached.
 const MAX_CLOSED: usize = 16 << 10;
@@ -31,13 +36,22 @@ impl Drop for Pin {
     }
 }
 
+/// What is remembered of a file that was closed.
+#[derive(Clone, Debug)]
+struct Closed {
+    attr: Attr,
+    /// When the engine told it, and no change of ours was later than this.
+    told: Option<Instant>,
+    asked: Asked,
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     used: Mutex<HashMap<Ino, Arc<File>>>,
     /// Files with dirty data; the flusher looks at these only.
     dirty: Mutex<HashMap<Ino, Arc<File>>>,
-    closed: Mutex<HashMap<Ino, (Timestamp, u64)>>,
+    closed: Mutex<HashMap<Ino, Closed>>,
 }
 
 impl Files {
@@ -100,7 +114,13 @@ impl Files {
 
     /// Remembers how a file looked when it was closed; `None` if the kernel has pages
     /// that are not what it looks like.
-    pub(crate) fn remember(&self, ino: Ino, attr: Option<&Attr>) {
+    pub(crate) fn remember(
+        &self,
+        ino: Ino,
+        attr: Option<&Attr>,
+        told: Option<Instant>,
+        asked: Asked,
+    ) {
         let mut closed = self.closed.lock();
         let Some(attr) = attr else {
             closed.remove(&ino);
@@ -109,12 +129,25 @@ impl Files {
         if closed.len() >= MAX_CLOSED {
             closed.clear();
         }
-        closed.insert(ino, (attr.mtime, attr.length));
+        let attr = attr.clone();
+        closed.insert(ino, Closed { attr, told, asked });
     }
 
     /// Whether a file still looks as it did when it was closed.
     pub(crate) fn unchanged(&self, ino: Ino, attr: &Attr) -> bool {
-        self.closed.lock().get(&ino) == Some(&(attr.mtime, attr.length))
+        let closed = self.closed.lock();
+        let same =
+            |known: &Closed| (known.attr.mtime, known.attr.length) == (attr.mtime, attr.length);
+        closed.get(&ino).is_some_and(same)
+    }
+
+    /// What the engine told of a closed file and when, if that is not longer ago than
+    /// `trust`, and when it was asked at the latest.
+    pub(crate) fn recall(&self, ino: Ino, trust: Duration) -> Option<(Attr, Instant, Asked)> {
+        let closed = self.closed.lock();
+        let known = closed.get(&ino)?;
+        let told = known.told.filter(|told| told.elapsed() < trust)?;
+        Some((known.attr.clone(), told, known.asked))
     }
 
     /// How many files are in use.

@@ -1,9 +1,11 @@
 //! Attributes of inodes, and of the file system.
 
-use carafe_meta::{Call, SetAttr, StatFs};
-use carafe_types::{Attr, Ino, Result};
+use std::sync::Arc;
 
-use crate::{Attributes, Vfs, file::File, vfs::Core};
+use carafe_meta::{Call, SetAttr, StatFs};
+use carafe_types::{Attr, Ino, Result, Timestamp};
+
+use crate::{Atime, Attributes, Vfs, file::File, vfs::Core};
 
 impl Vfs {
     /// An inode's attributes; the length counts data that is not yet committed.
@@ -20,14 +22,28 @@ impl Vfs {
         Ok(core.attributes(ino, attr))
     }
 
-    /// Changes attributes; a size truncates, in order with writes.
-    pub async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attributes> {
+    /// Changes attributes; a size truncates, in order with writes. `handle` is the open
+    /// file that it came through, if any.
+    pub async fn setattr(
+        &self,
+        call: &Call,
+        ino: Ino,
+        handle: Option<u64>,
+        set: &SetAttr,
+    ) -> Result<Attributes> {
         let core = &self.core;
         if let Some(node) = core.internal_node(ino) {
             return core.internal_attributes(call, node).await;
         }
         core.check_writable()?;
+        let handle = handle.and_then(|handle| core.handles.find(ino, handle).ok());
+        let opened = handle.is_some_and(|handle| handle.flags.writable());
         let ino = core.inner(ino)?;
+        core.permit_setattr(call, ino, set, opened).await?;
+        let set = &SetAttr {
+            kill_suid: set.kill_suid || (set.size.is_some() && core.checks(call)),
+            ..set.clone()
+        };
         let ordered = set.size.is_some() || set.mtime.is_some() || set.mtime_now;
         let attr = match core.files.pin(ino) {
             Some(file) if ordered => core.setattr_in_order(call, &file, set).await?,
@@ -81,5 +97,50 @@ impl Core {
             return Ok(attr);
         }
         Ok(state.with_commits(attr))
+    }
+
+    /// Notes a read as the file's last access, if the mount does. Nobody waits for it, and
+    /// nothing is lost if it fails.
+    pub(crate) fn note_access(self: &Arc<Self>, file: &Arc<File>) {
+        if self.config.atime == Atime::Never || self.config.read_only {
+            return;
+        }
+        let now = self.clock.now();
+        let due = {
+            let mut state = file.state.lock();
+            let due = state
+                .attr
+                .as_ref()
+                .is_some_and(|attr| is_due(self.config.atime, attr, now));
+            // Set at once, so that the next reads do not ask too.
+            if let Some(attr) = state.attr.as_mut().filter(|_| due) {
+                attr.atime = now;
+            }
+            due
+        };
+        if !due {
+            return;
+        }
+        let (core, file) = (Arc::clone(self), Arc::clone(file));
+        tokio::spawn(async move {
+            let set = SetAttr {
+                access: true,
+                ..SetAttr::default()
+            };
+            let call = core.own_call();
+            if let Err(error) = core.setattr_of(&call, &file, &set).await {
+                tracing::debug!(ino = %file.ino, %error, "an access was not noted");
+            }
+        });
+    }
+}
+
+/// Whether a read now is to be noted.
+fn is_due(mode: Atime, attr: &Attr, now: Timestamp) -> bool {
+    let age = now.secs - attr.atime.secs;
+    match mode {
+        Atime::Never => false,
+        Atime::Relative => attr.atime <= attr.mtime || attr.atime <= attr.ctime || age >= 24 * 3600,
+        Atime::Strict => age >= 1,
     }
 }

@@ -49,7 +49,9 @@ impl Vfs {
                 range,
             ));
         }
-        core.read_file(file, offset, len, access).await
+        let read = core.read_file(file, offset, len, access).await;
+        core.note_access(file);
+        read
     }
 
     /// Writes `data` at `offset`: answered when the bytes are in the pool, and so
@@ -76,7 +78,7 @@ impl Vfs {
         }
         handle.tell_loss()?;
         core.gate.admit(Direction::Write, data.len()).await?;
-        if flags.kill_suid {
+        if flags.kill_suid || core.checks(call) {
             core.kill_suid(call, file).await?;
         }
         core.put(file, offset, data).await

@@ -10,6 +10,7 @@ use carafe_meta::{Call, Cursor, DirEntry};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 use parking_lot::Mutex;
 
+use super::access::READ;
 use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, internal, recent::Asked, vfs::Core};
 
 const BEHIND_DOT: u64 = 1;
@@ -22,6 +23,7 @@ impl Vfs {
     pub async fn opendir(&self, call: &Call, ino: Ino) -> Result<Opened> {
         let core = &*self.core;
         let inner = core.inner(ino)?;
+        core.permit_inner(call, inner, READ).await?;
         if !core.meta.getattr(call, inner).await?.is_dir() {
             return Err(Error::NotDirectory);
         }
@@ -34,8 +36,10 @@ impl Vfs {
             .open(&core.region, ino, OpenFlags::READ, kind)?;
         Ok(Opened {
             handle,
-            keep_cache: false,
+            // The kernel compares the directory's mtime itself.
+            keep_cache: core.config.cache_listings,
             direct_io: false,
+            cache_listing: core.config.cache_listings,
         })
     }
 

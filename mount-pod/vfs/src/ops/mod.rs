@@ -1,5 +1,6 @@
 //! The operations, one file for each family.
 
+pub(crate) mod access;
 pub(crate) mod attrs;
 pub(crate) mod data;
 pub(crate) mod dirs;

@@ -3,6 +3,7 @@
 use carafe_meta::{Call, NewNode, RenameFlags};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
+use super::access::{SEARCH, WRITE};
 use crate::{Entry, Vfs, internal, vfs::Core};
 
 const MAX_NAME: usize = 255;
@@ -21,6 +22,7 @@ impl Vfs {
         if internal::is_hidden(parent, name) {
             return Err(Error::NotFound);
         }
+        core.permit_inner(call, parent, SEARCH).await?;
         let asked = core.recent.asked();
         let (ino, attr) = match name {
             b"." => (parent, core.meta.getattr(call, parent).await?),
@@ -45,6 +47,7 @@ impl Vfs {
     ) -> Result<Entry> {
         let core = &*self.core;
         let parent = core.changing(parent, name)?;
+        core.permit_new(call, parent, node.kind).await?;
         let (ino, attr) = core.meta.create(call, parent, name, node).await?;
         Ok(core.entry(ino, attr))
     }
@@ -66,7 +69,7 @@ impl Vfs {
         let node = NewNode {
             kind,
             mode: permissions(mode),
-            umask,
+            umask: umask | self.core.config.umask,
             rdev,
             ..NewNode::default()
         };
@@ -85,7 +88,7 @@ impl Vfs {
         let node = NewNode {
             kind: FileType::Directory,
             mode: permissions(mode),
-            umask,
+            umask: umask | self.core.config.umask,
             ..NewNode::default()
         };
         self.create_node(call, parent, name, &node).await
@@ -119,6 +122,7 @@ impl Vfs {
         let core = &*self.core;
         let ino = core.ordinary(ino)?;
         let parent = core.changing(parent, name)?;
+        core.permit_inner(call, parent, WRITE | SEARCH).await?;
         let asked = core.recent.asked();
         let attr = core.meta.link(call, ino, parent, name).await?;
         let entry = core.found(call, ino, attr, asked).await?;
@@ -130,6 +134,7 @@ impl Vfs {
     /// readable; that of a file that is gone is discarded when it comes to be committed.
     pub async fn unlink(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
         let parent = self.core.changing(parent, name)?;
+        self.core.permit_removal(call, parent, name).await?;
         self.core.meta.unlink(call, parent, name).await
     }
 
@@ -141,6 +146,7 @@ impl Vfs {
             _ => {}
         }
         let parent = self.core.changing(parent, name)?;
+        self.core.permit_removal(call, parent, name).await?;
         self.core.meta.rmdir(call, parent, name).await
     }
 
@@ -157,6 +163,10 @@ impl Vfs {
         let core = &*self.core;
         let from = core.changing(parent, name)?;
         let to = core.changing(new_parent, new_name)?;
+        core.permit_move(call, (from, name), to).await?;
+        if flags == RenameFlags::Exchange {
+            core.permit_move(call, (to, new_name), from).await?;
+        }
         core.meta
             .rename(call, from, name, to, new_name, flags)
             .await

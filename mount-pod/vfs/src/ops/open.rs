@@ -4,7 +4,7 @@
 //! open asks the engine for the attributes; if they are not what was known, cached
 //! slice lists and the kernel's pages are old.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use carafe_meta::{Call, FileLock, LockKind, LockRange, NewNode, SetAttr};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
@@ -18,6 +18,7 @@ impl Vfs {
     /// Opens a file. `O_TRUNC` truncates it, in order with writes.
     pub async fn open(&self, call: &Call, ino: Ino, flags: OpenFlags) -> Result<Opened> {
         let core = &self.core;
+        core.permit_open(call, ino, flags).await?;
         if let Some(node) = core.internal_node(ino) {
             let kind = Kind::Virtual(core.internal_content(node));
             let handle = core.handles.open(&core.region, ino, flags, kind)?;
@@ -25,6 +26,7 @@ impl Vfs {
                 handle,
                 keep_cache: false,
                 direct_io: true,
+                cache_listing: false,
             });
         }
         if flags.writable() || flags.truncate() {
@@ -47,10 +49,11 @@ impl Vfs {
     ) -> Result<Created> {
         let core = &self.core;
         let parent = core.changing(parent, name)?;
+        core.permit_create(call, parent, name, flags).await?;
         let node = NewNode {
             kind: FileType::File,
             mode: (mode & 0o7777) as u16,
-            umask,
+            umask: umask | core.config.umask,
             ..NewNode::default()
         };
         let asked = core.recent.asked();
@@ -162,19 +165,48 @@ impl Core {
             if gone {
                 continue;
             }
-            let attr = match (&told, opens) {
+            let trusted = self.trusted(&file, opens).filter(|_| told.is_none());
+            let attr = match (&told, &trusted) {
                 (Some((attr, told)), _) if !self.recent.since(ino, *told) => Ok(attr.clone()),
-                (None, 0) => self.meta.open(call, ino).await,
+                (None, Some((attr, _))) => {
+                    self.meta.count_open(call, ino);
+                    Ok(attr.clone())
+                }
+                (None, None) if opens == 0 => self.meta.open(call, ino).await,
                 _ => self.meta.getattr(call, ino).await,
             };
             match attr.and_then(regular) {
-                Ok(attr) => return Ok((Arc::clone(&file), self.count_open(&file, &attr, asked))),
+                Ok(attr) => {
+                    let keep_cache = self.count_open(&file, &attr, asked);
+                    // What was not asked anew is as old as it was.
+                    if let Some((_, at)) = trusted {
+                        file.state.lock().told = Some(at);
+                    }
+                    return Ok((Arc::clone(&file), keep_cache));
+                }
                 Err(error) => {
                     self.files.forget_idle(&file);
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// What is known of a file that is about to be opened, if the mount trusts that for
+    /// so long.
+    fn trusted(&self, file: &File, opens: u32) -> Option<(Attr, Instant)> {
+        let trust = self.config.open_timeout;
+        if trust.is_zero() {
+            return None;
+        }
+        if opens == 0 {
+            let (attr, told, asked) = self.files.recall(file.ino, trust)?;
+            return (!self.recent.since(file.ino, asked)).then_some((attr, told));
+        }
+        let state = file.state.lock();
+        let told = state.told.filter(|told| told.elapsed() < trust)?;
+        let attr = state.attr.clone().filter(|_| !state.stale)?;
+        Some((attr, told))
     }
 
     fn count_open(&self, file: &File, attr: &Attr, asked: u64) -> bool {
@@ -204,6 +236,7 @@ impl Core {
                 handle,
                 keep_cache: keep_cache && !flags.truncate(),
                 direct_io: false,
+                cache_listing: false,
             }),
             Err(error) => {
                 self.close_file(call, &file).await;
@@ -221,6 +254,7 @@ impl Core {
         if flags.truncate() {
             let set = SetAttr {
                 size: Some(0),
+                kill_suid: self.checks(call),
                 ..SetAttr::default()
             };
             self.setattr_in_order(call, file, &set).await?;
@@ -236,12 +270,14 @@ impl Core {
     /// Counts a close; the last one tells the engine.
     pub(crate) async fn close_file(&self, call: &Call, file: &Arc<File>) {
         let _opening = file.opening.lock().await;
-        let (last, attr) = {
+        let asked = self.recent.asked();
+        let (last, attr, told) = {
             let mut state = file.state.lock();
             state.opens = state.opens.saturating_sub(1);
             (
                 state.opens == 0,
                 state.attr.clone().filter(|_| !state.stale),
+                state.told,
             )
         };
         if last {
@@ -250,7 +286,7 @@ impl Core {
                 "a close was not told to the engine",
                 self.meta.close(call, file.ino).await,
             );
-            self.files.remember(file.ino, attr.as_ref());
+            self.files.remember(file.ino, attr.as_ref(), told, asked);
             self.files.forget_idle(file);
         }
     }

@@ -140,7 +140,7 @@ async fn a_time_that_was_set_survives_the_commit_of_older_writes() {
     };
     let attr = mount
         .vfs
-        .setattr(&mount.call, file.ino, &set)
+        .setattr(&mount.call, file.ino, None, &set)
         .await
         .unwrap()
         .attr;
@@ -181,7 +181,7 @@ async fn a_write_by_others_clears_suid() {
     };
     mount
         .vfs
-        .setattr(&mount.call, file.ino, &set)
+        .setattr(&mount.call, file.ino, None, &set)
         .await
         .unwrap();
     let flags = WriteFlags {
@@ -240,7 +240,11 @@ async fn a_change_of_mode_that_a_commit_overtakes_tells_the_new_length() {
             mode: Some(0o600),
             ..SetAttr::default()
         };
-        let changed = mount.vfs.setattr(&mount.call, ino, &set).await.unwrap();
+        let changed = mount
+            .vfs
+            .setattr(&mount.call, ino, None, &set)
+            .await
+            .unwrap();
         assert_eq!(changed.attr.mode, 0o600);
         Some(changed.attr.length)
     });
@@ -277,7 +281,7 @@ async fn the_rest_of_a_page_tells_nothing_that_has_changed_since() {
         mode: Some(0o600),
         ..SetAttr::default()
     };
-    vfs.setattr(call, changed, &set).await.unwrap();
+    vfs.setattr(call, changed, None, &set).await.unwrap();
     let rest = list(all[2].next, 10).await.unwrap();
     let told = rest.iter().find(|item| item.ino == changed).unwrap();
     let old = told

@@ -14,7 +14,9 @@ use carafe_meta::{
     Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
     SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
 };
-use carafe_types::{Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
+use carafe_types::{
+    Acl, AclKind, Attr, Error, Format, Ino, Result, Secret, SessionId, Slice, SliceId,
+};
 use tokio::sync::Notify;
 
 /// How an engine behaves.
@@ -111,6 +113,10 @@ macro_rules! forward {
                 self.below.name()
             }
 
+            fn count_open(&self, call: &Call, ino: Ino) {
+                self.below.count_open(call, ino);
+            }
+
             async fn renew_login(&self, url: &str, password: Option<&Secret>) -> Result<(), RenewError> {
                 self.below.renew_login(url, password).await
             }
@@ -159,6 +165,8 @@ forward! {
     listxattr(ino: Ino) -> Result<Vec<Vec<u8>>>;
     setxattr(ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()>;
     removexattr(ino: Ino, name: &[u8]) -> Result<()>;
+    acl(ino: Ino, kind: AclKind) -> Result<Acl>;
+    set_acl(ino: Ino, kind: AclKind, list: Option<&Acl>, kill_sgid: bool) -> Result<Attr>;
     read_chunk(ino: Ino, index: u32) -> Result<Arc<[Slice]>>;
     take_slice_ids() -> Result<SliceIds>;
     fallocate(ino: Ino, how: Fallocate, offset: u64, len: u64) -> Result<Attr>;

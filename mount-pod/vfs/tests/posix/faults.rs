@@ -106,7 +106,7 @@ async fn what_is_discarded_leaves_no_object() {
     };
     mount
         .vfs
-        .setattr(&mount.call, file.ino, &set)
+        .setattr(&mount.call, file.ino, None, &set)
         .await
         .unwrap();
     mount.fsync(&file).await.unwrap();

@@ -183,7 +183,7 @@ impl World<'_> {
         let attr = self
             .mount
             .vfs
-            .setattr(&self.mount.call, ino, &set)
+            .setattr(&self.mount.call, ino, None, &set)
             .await
             .unwrap()
             .attr;

@@ -79,7 +79,11 @@ async fn truncates_among_writes_and_flushes() {
             size: Some(0),
             ..SetAttr::default()
         };
-        mount.vfs.setattr(&mount.call, ino, &set).await.unwrap();
+        mount
+            .vfs
+            .setattr(&mount.call, ino, None, &set)
+            .await
+            .unwrap();
         let data = pattern(round, 3200 - round as usize);
         mount.write(&file, 0, &data).await.unwrap();
         assert_eq!(mount.read(&file, 0, 10_000).await, data, "round {round}");

@@ -233,7 +233,7 @@ fn numbered(text: &str) -> String {
     let mut parts = text.split('?');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for (number, part) in parts.enumerate() {
-        out += &format!("${}{part}", number + 1);
+        out.extend(["$", &(number + 1).to_string(), part]);
     }
     out
 }
