@@ -1,7 +1,10 @@
 //! [`Meta`](crate::Meta) over any engine: what a client keeps in memory between
 //! operations (the setting, ids in stock, what is open, a few listings).
 
+mod admin;
 mod background;
+mod clone;
+mod inspect;
 mod listing;
 mod meta;
 #[cfg(test)]
