@@ -196,13 +196,8 @@ pub trait Admin: Meta {
 
     /// Removes an entry and all below it; answers how many went. What is made in the
     /// tree meanwhile may keep it: `NotEmpty`.
-    async fn remove_tree(
-        &self,
-        call: &Call,
-        parent: Ino,
-        name: &[u8],
-        how: Removal,
-    ) -> Result<u64>;
+    async fn remove_tree(&self, call: &Call, parent: Ino, name: &[u8], how: Removal)
+    -> Result<u64>;
     /// Makes `name` a copy of a file or tree that shares its slices, and answers the
     /// inodes made. It appears whole. Data that clients have not committed yet is not in
     /// it; several names of one file become files of their own.

@@ -5,6 +5,7 @@
 // Whole-program tests: what fails to unwrap is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod administration;
 mod durability;
 mod fixture;
 mod options;

@@ -45,7 +45,10 @@ impl<E: Engine> Admin for Client<E> {
     }
 
     async fn deleted_files(&self, call: &Call, limit: usize) -> Result<Vec<DeletedFile>> {
-        let found = self.engine.deleted(Self::step(call), i64::MAX, limit).await?;
+        let found = self
+            .engine
+            .deleted(Self::step(call), i64::MAX, limit)
+            .await?;
         let file = |file: crate::engine::Deleted| DeletedFile {
             ino: file.ino,
             length: file.length,
@@ -174,9 +177,11 @@ impl<E: Engine> Admin for Client<E> {
             .look(Self::step(call), move |reads| reads.entry(parent, &place))
             .await?
             .ok_or(Error::NotFound)?;
+        // What is in the trash does not go there again.
+        let for_good = how.skip_trash || self.is_in_trash(call, parent).await?;
         // The trash's directory is the hour's: a long removal asks for it anew.
         let ctx = || async {
-            if how.skip_trash {
+            if for_good {
                 self.ctx(call, Self::step(call)).await
             } else {
                 self.deleting_ctx(call, Self::step(call)).await
@@ -259,6 +264,18 @@ impl<E: Engine> Client<E> {
             key: None,
             ..Self::terms(call)
         }
+    }
+
+    async fn is_in_trash(&self, call: &Call, dir: Ino) -> Result<bool> {
+        let mut at = dir;
+        for _ in 0..DEEPEST {
+            if at == Ino::ROOT || at.0 == 0 || at.is_trash() {
+                break;
+            }
+            let parent = self.look(Self::step(call), move |reads| reads.parent(at));
+            at = parent.await?.unwrap_or_default();
+        }
+        Ok(at.is_trash())
     }
 
     /// Counts a directory's entries; answers its directories.

@@ -140,9 +140,7 @@ impl<E: Engine> Client<E> {
             ..Self::terms(call)
         };
         let mut removed = self.expire_tombstones(call, terms, limit).await?;
-        removed += self
-            .expire_due(call, limit.saturating_sub(removed))
-            .await?;
+        removed += self.expire_due(call, limit.saturating_sub(removed)).await?;
         Ok(removed)
     }
 

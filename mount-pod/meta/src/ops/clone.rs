@@ -81,12 +81,7 @@ fn new_attr(ctx: &Ctx, parent: Ino, from: &Attr, how: Cloning) -> Attr {
     attr
 }
 
-fn copy_extras(
-    reads: &dyn Reads,
-    source: &Source,
-    ino: Ino,
-    out: &mut Vec<Mutation>,
-) -> Read<()> {
+fn copy_extras(reads: &dyn Reads, source: &Source, ino: Ino, out: &mut Vec<Mutation>) -> Read<()> {
     if source.attr.kind == FileType::Symlink
         && let Some(target) = reads.symlink(source.ino)?
     {
@@ -100,12 +95,7 @@ fn copy_extras(
     Ok(())
 }
 
-fn copy_chunks(
-    reads: &dyn Reads,
-    source: &Source,
-    ino: Ino,
-    out: &mut Vec<Mutation>,
-) -> Read<()> {
+fn copy_chunks(reads: &dyn Reads, source: &Source, ino: Ino, out: &mut Vec<Mutation>) -> Read<()> {
     for &index in &source.chunks {
         for slice in reads.chunk(source.ino, index)? {
             if !slice.id.is_hole() {

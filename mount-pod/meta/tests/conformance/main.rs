@@ -1,6 +1,7 @@
 //! One suite for every engine: each test runs on all of them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admin;
 mod background;
 mod data;
 mod engines;
