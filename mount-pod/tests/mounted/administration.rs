@@ -424,14 +424,39 @@ fn the_documents_commands_run() {
     let bin = volume.scratch("bin");
     fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(CARAFE, format!("{bin}/carafe")).unwrap();
-    let hour = || shell("date -u +%Y-%m-%d-%H").trim().to_owned();
+    let hours = format!("$(ls {})", volume.path(".trash"));
     for command in commands {
         let line = command
             .replace("/mnt/demo", volume.path("").trim_end_matches('/'))
-            .replace("2026-01-02-15", &hour());
+            .replace("2026-01-02-15", &hours);
         shell(&format!(
             "PATH={bin}:$PATH; export META={}; {line}",
             volume.url()
         ));
     }
+}
+
+#[test]
+fn the_virtual_files_say_what_the_mount_does() {
+    use std::io::Read;
+    let volume = Volume::mounted(Pair::SqliteFile);
+    let mut log = fs::File::open(volume.path(".accesslog")).unwrap();
+    fs::create_dir(volume.path("new")).unwrap();
+    fs::remove_file(volume.path("missing")).unwrap_err();
+    let (mut text, mut part) = (String::new(), [0; 4096]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !text.contains("mkdir (1): OK <") || !text.contains("No such file") {
+        assert!(std::time::Instant::now() < deadline, "{text}");
+        let len = log.read(&mut part).unwrap();
+        text += std::str::from_utf8(&part[..len]).unwrap();
+    }
+    drop(log);
+    let stats = fs::read_to_string(volume.path(".stats")).unwrap();
+    let figure = |name: &str| -> f64 {
+        let line = stats.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.unwrap_or_else(|| panic!("{name} in {stats}"));
+        value.trim().parse().unwrap()
+    };
+    assert!(figure("juicefs_fuse_ops_durations_histogram_seconds_total") > 3.0);
+    assert!(figure("juicefs_memory") > 1e6, "{stats}");
 }
