@@ -109,8 +109,9 @@ impl Compactor {
     /// Ends its session.
     pub(crate) async fn finish(self) {
         self.beats.abort();
-        let closed = self.meta.close_session(&Call::internal(), self.session);
-        if let Err(error) = closed.await {
+        let call = Call::internal();
+        let closed = self.meta.close_session(&call, self.session).await;
+        if let Err(error) = closed {
             tracing::warn!(%error, "the session is left to be cleaned");
         }
     }

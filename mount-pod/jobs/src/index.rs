@@ -111,10 +111,6 @@ impl Seen {
             .collect::<Vec<_>>()
             .into()
     }
-
-    pub(crate) fn slices(&self) -> &Slices {
-        &self.slices
-    }
 }
 
 /// The block that an object's key names; `None` for other objects.
@@ -157,7 +153,7 @@ mod tests {
         let slices = vec![(SliceId(7), 250), (SliceId(3), 100), (SliceId(7), 250)];
         let mut seen = Seen::nothing_of(slices.into(), BLOCK);
         for there in [block(3, 0, 100), block(7, 0, 100), block(7, 2, 50)] {
-            assert!(seen.slices().has_block(there, BLOCK), "{there}");
+            assert!(seen.slices.has_block(there, BLOCK), "{there}");
             seen.mark(there);
         }
         seen.mark(block(7, 1, 99));
@@ -165,9 +161,6 @@ mod tests {
         assert!(lacking.contains(SliceId(7), 250) && lacking.len() == 1);
         seen.mark(block(7, 1, 100));
         assert_eq!(seen.incomplete().len(), 0);
-        assert!(
-            !seen.slices().has_block(block(7, 3, 0), 1),
-            "behind its end"
-        );
+        assert!(!seen.slices.has_block(block(7, 3, 0), 1), "behind its end");
     }
 }
