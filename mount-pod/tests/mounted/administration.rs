@@ -255,7 +255,7 @@ fn trees(pair: Pair) {
     volume.mount(&[]);
     let (tree, copy) = (volume.path("tree"), volume.path("copy"));
     let written = contents(&tree);
-    volume.carafe(&["clone", "-p"], &[&tree, &copy]);
+    volume.carafe(&["clone", "-p"], &[tree.as_str(), copy.as_str()]);
     assert_eq!(contents(&copy), written, "{pair:?}: the copy");
     volume.carafe(&["rmr"], &["/tree"]);
     let gone = || !fs::exists(&tree).unwrap();
@@ -267,7 +267,7 @@ fn trees(pair: Pair) {
     assert!(said.contains(" 0 names are taken"), "{pair:?}: {said}");
     wait_until("the mount sees the tree again", || !gone());
     assert_eq!(contents(&tree), written, "{pair:?}: the tree is back");
-    volume.carafe(&["rmr", "--skip-trash"], &[&copy]);
+    volume.carafe(&["rmr", "--skip-trash"], &[copy.as_str()]);
     volume.unmount();
     volume.carafe(&["fsck"], &["--path", "/", "-r"]);
     volume.carafe(&["fsck"], &[]);
@@ -326,9 +326,10 @@ fn info_and_summary_say_what_the_peer_says() {
         let volume = with_tree(pair);
         let peer = PeerMount::new(&volume);
         let tree = format!("{}/tree", peer.0);
+        let tree = tree.as_str();
         for strict in [&["-r"][..], &["-r", "--strict"]] {
             let ours = volume.carafe(&[&["info"], strict].concat(), &["/tree"]);
-            let theirs = run(juicefs(), &[&["info"], strict, &[&tree]].concat());
+            let theirs = run(juicefs(), &[&["info"], strict, &[tree]].concat());
             let figures = |said: &str| {
                 let lines = said.lines().filter(|line| {
                     ["inode:", "files:", "dirs:"]
@@ -340,7 +341,7 @@ fn info_and_summary_say_what_the_peer_says() {
             assert_eq!(figures(&ours), figures(&theirs), "{pair:?} {strict:?}");
         }
         let ours = volume.carafe(&["summary", "--csv"], &["/tree"]);
-        let theirs = run(juicefs(), &["summary", "--csv", &tree]);
+        let theirs = run(juicefs(), &["summary", "--csv", tree]);
         let sorted = |said: &str| {
             let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
             // Of many that are equally large, each shows others.

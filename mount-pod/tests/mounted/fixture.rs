@@ -224,12 +224,12 @@ impl Volume {
 
     /// Runs `carafe COMMAND META-URL ARGUMENTS…`, which must succeed; what it says.
     pub(crate) fn carafe(&self, command: &[&str], arguments: &[&str]) -> String {
-        run(CARAFE, &[command, &[&self.url], arguments].concat())
+        run(CARAFE, &[command, &[self.url.as_str()], arguments].concat())
     }
 
     /// The same for one that must find damage; what it says on both channels.
     pub(crate) fn carafe_finds(&self, command: &[&str], arguments: &[&str]) -> String {
-        let all = [command, &[&self.url], arguments].concat();
+        let all = [command, &[self.url.as_str()], arguments].concat();
         let output = Command::new(CARAFE).args(&all).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
