@@ -151,8 +151,11 @@ impl Compactor {
                 self.compact(chunks, threads, &mut done).await?;
                 continue;
             }
+            if !attr.is_dir() {
+                continue;
+            }
             let mut cursor = Cursor(0);
-            while attr.is_dir() {
+            loop {
                 let page = self.meta.readdir(&call, ino, cursor, PAGE, false).await?;
                 for entry in page.entries {
                     cursor = entry.next;

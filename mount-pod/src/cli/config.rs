@@ -89,23 +89,29 @@ impl ConfigArgs {
 
     fn changed(&self, old: &Format) -> Result<Format, Failure> {
         let mut new = old.clone();
-        let text = |to: &mut String, from: &Option<String>| {
+        let text = |to: &mut String, from: Option<&String>| {
             if let Some(value) = from {
                 to.clone_from(value);
             }
         };
-        let secret = |to: &mut Secret, from: &Option<String>| {
+        let secret = |to: &mut Secret, from: Option<&String>| {
             if let Some(value) = from {
                 *to = Secret::new(value);
             }
         };
-        text(&mut new.storage, &self.storage);
-        text(&mut new.storage_class, &self.storage_class);
-        text(&mut new.access_key, &self.access_key);
-        text(&mut new.min_client_version, &self.min_client_version);
-        text(&mut new.max_client_version, &self.max_client_version);
-        secret(&mut new.secret_key, &self.secret_key);
-        secret(&mut new.session_token, &self.session_token);
+        text(&mut new.storage, self.storage.as_ref());
+        text(&mut new.storage_class, self.storage_class.as_ref());
+        text(&mut new.access_key, self.access_key.as_ref());
+        text(
+            &mut new.min_client_version,
+            self.min_client_version.as_ref(),
+        );
+        text(
+            &mut new.max_client_version,
+            self.max_client_version.as_ref(),
+        );
+        secret(&mut new.secret_key, self.secret_key.as_ref());
+        secret(&mut new.session_token, self.session_token.as_ref());
         if let Some(bucket) = &self.bucket {
             new.bucket = absolute_bucket(&new.storage, bucket.clone())?;
         }

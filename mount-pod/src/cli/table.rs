@@ -9,10 +9,8 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
         widest.max(heads[column].chars().count())
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    let rule: String = widths
-        .iter()
-        .map(|width| format!("+{}", "-".repeat(width + 2)))
-        .collect();
+    let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width + 2)).collect();
+    let rule = format!("+{}", rules.join("+"));
     let line = |cells: &[String]| {
         let mut out = String::new();
         for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {

@@ -1,6 +1,6 @@
 //! Administration: arguments checked, steps run.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use carafe_types::{Attr, Error, FileType, Ino, Result, SliceId};
@@ -15,6 +15,8 @@ use crate::{
 
 /// Entries that are looked at together.
 const PAGE: usize = 1000;
+/// Entries that are removed before the trash's directory is asked for anew.
+const STEP: usize = 100_000;
 /// Deeper than PATH_MAX allows means a damaged tree.
 const DEEPEST: usize = 4096;
 
@@ -128,14 +130,16 @@ impl<E: Engine> Admin for Client<E> {
         let terms = Self::step(call);
         let within = self.plan(terms, move |_| repair::quota(dir, bytes, inodes));
         match within.await {
-            Err(Error::QuotaExceeded) => {
-                self.plan(terms, move |reads| {
-                    repair::quota_over(reads, dir, bytes, inodes)
-                })
-                .await
-            }
-            other => other,
+            Err(Error::QuotaExceeded) => {}
+            other => return other,
         }
+        // Usage is set anew: what others book between the look and the change is lost,
+        // since no plan may rest on figures that change all the time.
+        let found = self.look(terms, move |reads| reads.quota(dir)).await?;
+        let found = found.unwrap_or_default();
+        let used = (found.used_bytes + bytes, found.used_inodes + inodes);
+        self.plan(terms, move |reads| repair::quota_over(reads, dir, used))
+            .await
     }
 
     async fn inspect_dir(&self, call: &Call, dir: Ino) -> Result<DirReport> {
@@ -254,9 +258,6 @@ impl<E: Engine> Admin for Client<E> {
     }
 }
 
-/// Entries that are removed before the trash's directory is asked for anew.
-const STEP: usize = 100_000;
-
 impl<E: Engine> Client<E> {
     /// The terms of one step of long work.
     pub(super) fn step(call: &Call) -> Terms {
@@ -354,16 +355,16 @@ impl<E: Engine> Client<E> {
 
     /// The names that a directory has for an inode.
     async fn names_of(&self, call: &Call, dir: Ino, ino: Ino) -> Result<Vec<Vec<u8>>> {
-        let mut names = HashMap::new();
+        let mut names = HashSet::new();
         let mut visit = |entry: crate::engine::RawEntry| {
             if entry.ino == ino {
-                names.insert(entry.name, ());
+                names.insert(entry.name);
             }
         };
         self.engine
             .scan_dir(Self::step(call), dir, &mut visit)
             .await?;
-        Ok(names.into_keys().collect())
+        Ok(names.into_iter().collect())
     }
 }
 

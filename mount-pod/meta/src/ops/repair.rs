@@ -77,13 +77,11 @@ pub(crate) fn quota(dir: Ino, space: i64, inodes: i64) -> Plan<()> {
     Planned::with((), vec![Mutation::UseQuota { dir, space, inodes }])
 }
 
-/// Sets a quota's usage anew, above its limits too. What others book between the read
-/// and the change is lost where the engine does not guard it (Redis).
-pub(crate) fn quota_over(reads: &dyn Reads, dir: Ino, space: i64, inodes: i64) -> Plan<()> {
+/// Sets a quota's usage to `used`, above its limits too.
+pub(crate) fn quota_over(reads: &dyn Reads, dir: Ino, used: (i64, i64)) -> Plan<()> {
     let Some(found) = reads.quota(dir)? else {
         return Planned::unchanged(());
     };
-    let used = (found.used_bytes + space, found.used_inodes + inodes);
     Planned::with(
         (),
         vec![
