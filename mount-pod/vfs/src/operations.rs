@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_listener_reads_whole_lines_of_what_comes_after_it() {
         let (operations, call) = (Operations::new(), Call::internal());
         operations.note(done(&call, 0), now);

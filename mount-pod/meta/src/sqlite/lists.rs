@@ -46,9 +46,12 @@ pub(super) fn chunks(conn: &Connection, ino: Ino) -> Result<Vec<u32>> {
     )
 }
 
-/// Chunks behind a row's number: number, inode, index, list. Numbers are never used
+/// A chunk's row: number, inode, index, list.
+type ChunkRow = (i64, Ino, u32, Vec<u8>);
+
+/// Chunks behind a row's number. Numbers are never used
 /// twice and grow, so that a scan meets what is made while it goes on.
-pub(super) fn chunk_page(conn: &Connection, after: i64) -> Result<Vec<(i64, Ino, u32, Vec<u8>)>> {
+pub(super) fn chunk_page(conn: &Connection, after: i64) -> Result<Vec<ChunkRow>> {
     let sql = "SELECT id, inode, indx, slices FROM jfs_chunk WHERE id > ?1 ORDER BY id LIMIT 1000";
     all(conn, sql, [after], |row| {
         let ino = Ino(rows::unsigned(row, 1)?);
