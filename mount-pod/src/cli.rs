@@ -1,10 +1,23 @@
 //! The command line: one file a command.
 
+mod clone;
+mod compact;
+mod config;
 mod format;
+mod fsck;
+mod gc;
+mod info;
 mod mount;
+mod quota;
+mod restore;
+mod rmr;
 mod status;
+mod summary;
 mod supervise;
+mod table;
 mod umount;
+mod version;
+mod volume;
 mod work;
 
 use std::{future::Future, io::IsTerminal};
@@ -31,6 +44,17 @@ enum Command {
     Mount(Box<mount::MountArgs>),
     Umount(umount::UmountArgs),
     Status(status::StatusArgs),
+    Config(Box<config::ConfigArgs>),
+    Quota(quota::QuotaArgs),
+    Info(info::InfoArgs),
+    Summary(summary::SummaryArgs),
+    Rmr(rmr::RmrArgs),
+    Clone(clone::CloneArgs),
+    Restore(restore::RestoreArgs),
+    Compact(compact::CompactArgs),
+    Gc(gc::GcArgs),
+    Fsck(fsck::FsckArgs),
+    Version(version::VersionArgs),
     Supervise(supervise::SuperviseArgs),
     Worker(work::WorkArgs),
 }
@@ -55,6 +79,20 @@ impl Cli {
             Command::Mount(args) => args.run(),
             Command::Umount(args) => args.run(),
             Command::Status(args) => small_runtime(args.run()),
+            Command::Config(args) => small_runtime(args.run()),
+            Command::Quota(args) => small_runtime(args.run()),
+            Command::Info(args) => small_runtime(args.run()),
+            Command::Summary(args) => small_runtime(args.run()),
+            Command::Rmr(args) => small_runtime(args.run()),
+            Command::Clone(args) => small_runtime(args.run()),
+            Command::Restore(args) => small_runtime(args.run()),
+            Command::Compact(args) => small_runtime(args.run()),
+            Command::Gc(args) => small_runtime(args.run()),
+            Command::Fsck(args) => small_runtime(args.run()),
+            Command::Version(args) => {
+                args.run();
+                Ok(())
+            }
             Command::Supervise(args) => small_runtime(args.run()),
             Command::Worker(args) => args.run(),
         }

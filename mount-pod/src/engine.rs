@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use carafe_meta::{Call, Meta};
+use carafe_meta::{Admin, Call, Meta};
 use carafe_types::{Error, Format, Secret};
 
 use crate::failure::Failure;
+
+/// The peer reads this from the session: a release of its own, then ours.
+pub(crate) const SESSION_VERSION: &str = concat!("1.3.1+carafe-", env!("CARGO_PKG_VERSION"));
 
 /// Connects to the engine that `url` names; its password may come from
 /// `META_PASSWORD`, so that it does not show in a process list.
@@ -23,6 +26,17 @@ pub(crate) async fn connect_with(
     carafe_meta::connect(url, password, options)
         .await
         .map_err(|error| Failure::Engine(error.to_string()))
+}
+
+/// As [`connect`], for administration of a volume that must be formatted.
+pub(crate) async fn connect_admin(url: &str) -> Result<(Arc<dyn Admin>, Format), Failure> {
+    let password = std::env::var("META_PASSWORD").ok().map(Secret::new);
+    let options = carafe_meta::ConnectOptions::default();
+    let meta = carafe_meta::connect_admin(url, password.as_ref(), options)
+        .await
+        .map_err(|error| Failure::Engine(error.to_string()))?;
+    let format = load(meta.as_ref()).await?;
+    Ok((meta, format))
 }
 
 /// The setting, or `None` if the engine is not formatted.

@@ -17,13 +17,16 @@ pub(crate) enum Failure {
     /// The mount cannot be made, or ended badly.
     #[error("mount: {0}")]
     Mount(String),
+    /// A check found damage that is not repaired, or work was not done whole.
+    #[error("{0}")]
+    Damage(String),
     /// The operating system refused.
     #[error("{0}: {1}")]
     System(String, #[source] std::io::Error),
 }
 
 impl Failure {
-    /// 2: usage; 3: engine; 4: store; 5: mount; 1: the system.
+    /// 2: usage; 3: engine; 4: store; 5: mount; 6: damage; 1: the system.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::System(..) => 1,
@@ -31,6 +34,7 @@ impl Failure {
             Self::Engine(_) => 3,
             Self::Store(_) => 4,
             Self::Mount(_) => 5,
+            Self::Damage(_) => 6,
         })
     }
 

@@ -5,6 +5,7 @@
 //! things from the node plugin's keeper instead.
 
 mod cli;
+mod compactor;
 mod engine;
 mod failure;
 mod supervisor;

@@ -61,6 +61,46 @@ pub(crate) mod op {
     pub(crate) const LSEEK: u32 = 46;
     pub(crate) const COPY_FILE_RANGE: u32 = 47;
     pub(crate) const COPY_FILE_RANGE_64: u32 = 53;
+
+    /// An operation's name for people.
+    pub(crate) fn name(opcode: u32) -> &'static str {
+        match opcode {
+            LOOKUP => "lookup",
+            GETATTR => "getattr",
+            SETATTR => "setattr",
+            READLINK => "readlink",
+            SYMLINK => "symlink",
+            MKNOD => "mknod",
+            MKDIR => "mkdir",
+            UNLINK => "unlink",
+            RMDIR => "rmdir",
+            RENAME | RENAME2 => "rename",
+            LINK => "link",
+            OPEN => "open",
+            READ => "read",
+            WRITE => "write",
+            STATFS => "statfs",
+            RELEASE => "release",
+            FSYNC => "fsync",
+            SETXATTR => "setxattr",
+            GETXATTR => "getxattr",
+            LISTXATTR => "listxattr",
+            REMOVEXATTR => "removexattr",
+            FLUSH => "flush",
+            OPENDIR => "opendir",
+            READDIR => "readdir",
+            READDIRPLUS => "readdirplus",
+            RELEASEDIR => "releasedir",
+            FSYNCDIR => "fsyncdir",
+            GETLK => "getlk",
+            SETLK | SETLKW => "setlk",
+            CREATE => "create",
+            FALLOCATE => "fallocate",
+            LSEEK => "lseek",
+            COPY_FILE_RANGE | COPY_FILE_RANGE_64 => "copy_file_range",
+            _ => "other",
+        }
+    }
 }
 
 /// Bits of a SETATTR's `valid`.

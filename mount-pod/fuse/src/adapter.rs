@@ -10,11 +10,14 @@ mod lock;
 mod names;
 mod xattr;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use carafe_state::Request;
 use carafe_types::{Error, Ino, Result};
-use carafe_vfs::{Call, OpKey, OpenFlags, Vfs};
+use carafe_vfs::{Call, Done, OpKey, OpenFlags, Vfs};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -75,12 +78,21 @@ impl Adapter {
         if is_single_mutation(header.opcode, Args::of(request.bytes())) {
             ask.call.key = Some(self.key(request));
         }
-        self.dispatch(&ask).await.map_err(|error| {
+        let started = Instant::now();
+        let outcome = self.dispatch(&ask).await.map_err(|error| {
             if is_failure(&error) {
                 tracing::warn!(%error, opcode = header.opcode, ino = header.node, "an operation failed");
             }
             errno(&error)
-        })
+        });
+        self.vfs.note(Done {
+            name: op::name(header.opcode),
+            call: &ask.call,
+            ino: ask.ino(),
+            errno: outcome.as_ref().err().copied().unwrap_or(0),
+            took: started.elapsed(),
+        });
+        outcome
     }
 
     /// Names this request for ever, so that a successor or a retry does it once.

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use carafe_types::{Error, Secret};
 
-use crate::{Meta, client::Client, kv, sqlite};
+use crate::{Admin, Meta, client::Client, kv, sqlite};
 
 /// The engines of this build, as the errors list them.
 const BUILT: &str =
@@ -86,6 +86,16 @@ pub async fn connect(
     password: Option<&Secret>,
     options: ConnectOptions,
 ) -> Result<Arc<dyn Meta>, ConnectError> {
+    let admin = connect_admin(url, password, options).await?;
+    Ok(admin)
+}
+
+/// As [`connect`], for administration.
+pub async fn connect_admin(
+    url: &str,
+    password: Option<&Secret>,
+    options: ConnectOptions,
+) -> Result<Arc<dyn Admin>, ConnectError> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| no_scheme(url))?;
     match scheme {
         "sqlite3" => connect_sqlite(rest),
@@ -113,7 +123,7 @@ fn no_scheme(url: &str) -> ConnectError {
     ConnectError::Unknown(shown)
 }
 
-fn connect_sqlite(rest: &str) -> Result<Arc<dyn Meta>, ConnectError> {
+fn connect_sqlite(rest: &str) -> Result<Arc<dyn Admin>, ConnectError> {
     let path = sqlite_path(rest);
     if path.is_empty() {
         return Err(ConnectError::BadUrl(

@@ -1,11 +1,15 @@
 //! What the client needs of a database.
 
-use std::{ops::Range, sync::Arc, time::Instant};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use carafe_types::{Acl, Attr, Error, FileType, Ino, Result, Secret, SessionId, SliceId};
 
 use crate::{
-    OpKey, RenewError, SessionRecord, VolumeRecord,
+    ChunkRecord, OpKey, RenewError, SessionRecord, VolumeRecord,
     ops::{Counter, DelayedKey, Mutation, Plan, Planned, Read, Reads},
     record::Recorded,
 };
@@ -116,6 +120,15 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
         length: u64,
     ) -> impl Future<Output = Result<Vec<u32>>> + Send;
 
+    /// Shows every chunk's list once or more, in any order: each that is there from the
+    /// start to the end of the scan, and each that was made meanwhile from slices of
+    /// one that the scan had not come to yet. `patience` is for one step of it.
+    fn scan_chunks(
+        &self,
+        patience: Duration,
+        visit: &mut (dyn FnMut(ChunkRecord) + Send),
+    ) -> impl Future<Output = Result<()>> + Send;
+
     /// All sessions.
     fn sessions(&self, terms: Terms) -> impl Future<Output = Result<Vec<SessionRecord>>> + Send;
 
@@ -190,6 +203,23 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
 }
 
 impl Terms {
+    /// For one step of long work, without a record.
+    pub(crate) fn within(patience: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + patience,
+            key: None,
+        }
+    }
+
+    /// The same, with at least this much time from now on: for the next step of work
+    /// whose length nobody knows.
+    pub(crate) fn at_least(self, patience: Duration) -> Self {
+        Self {
+            deadline: self.deadline.max(Instant::now() + patience),
+            ..self
+        }
+    }
+
     /// The error of a deadline that passed, with what was in the way.
     pub(crate) fn timed_out(what: impl std::fmt::Display) -> Error {
         Error::TimedOut(what.to_string())

@@ -5,6 +5,7 @@
 //! **call** is one request's context (who asks, until when, and under which
 //! idempotency key). A **volume** here is a sub-directory that a claim owns.
 
+mod admin;
 mod call;
 mod client;
 mod connect;
@@ -31,8 +32,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use carafe_types::{Acl, AclKind, Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
 
+pub use admin::{
+    Admin, ChunkRecord, Cloning, Defect, DeletedFile, DirReport, DirStat, EntryDefect, Removal,
+    TreeUsage,
+};
 pub use call::{Call, OpKey};
-pub use connect::{ConnectError, ConnectOptions, RenewError, connect};
+pub use connect::{ConnectError, ConnectOptions, RenewError, connect, connect_admin};
 pub use entry::{
     Compaction, Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit,
     SliceIds, StatFs, XattrMode,

@@ -153,12 +153,12 @@ fn failure(failure: FormatFailure) -> Failure {
     }
 }
 
-fn store_failure(error: impl std::fmt::Display) -> Failure {
+pub(super) fn store_failure(error: impl std::fmt::Display) -> Failure {
     Failure::Store(error.to_string())
 }
 
 /// A bare number counts GiB.
-fn gibibytes(text: &str) -> Result<u64, SizeError> {
+pub(super) fn gibibytes(text: &str) -> Result<u64, SizeError> {
     parse_size(text, 1 << 30)
 }
 
@@ -193,7 +193,7 @@ fn default_bucket(base: &Format) -> String {
 
 /// Mounts may start in another directory, so a `file` store's is made absolute,
 /// and ends in `/` as the peer writes it.
-fn absolute_bucket(storage: &str, bucket: String) -> Result<String, Failure> {
+pub(super) fn absolute_bucket(storage: &str, bucket: String) -> Result<String, Failure> {
     if storage != "file" {
         return Ok(bucket);
     }

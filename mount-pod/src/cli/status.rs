@@ -29,8 +29,10 @@ async fn report(meta: &dyn Meta) -> Result<Value, Failure> {
     let format = engine::load(meta).await?;
     let sessions = meta.sessions(&call).await?;
     let usage = meta.statfs(&call, Ino::ROOT).await?;
+    let warnings = engine::warnings(meta).await?;
     Ok(json!({
         "Setting": without_secrets(format),
+        "Engine": { "Name": meta.name(), "Warnings": warnings },
         "Sessions": sessions.iter().map(session).collect::<Vec<_>>(),
         "Statistic": {
             "UsedSpace": usage.total_bytes - usage.free_bytes,
@@ -41,7 +43,7 @@ async fn report(meta: &dyn Meta) -> Result<Value, Failure> {
     }))
 }
 
-fn without_secrets(mut format: Format) -> Value {
+pub(super) fn without_secrets(mut format: Format) -> Value {
     for secret in [
         &mut format.secret_key,
         &mut format.session_token,

@@ -16,12 +16,10 @@ use carafe_vfs::{Atime, Parts, Squash, Vfs};
 
 use super::{cache, credentials::Rotating};
 use crate::{
-    engine::{connect_with, load, warnings},
+    engine::{SESSION_VERSION, connect_with, load, warnings},
     failure::Failure,
 };
 
-/// The peer reads this from the session: a release of its own, then ours.
-const SESSION_VERSION: &str = concat!("1.3.1+carafe-", env!("CARGO_PKG_VERSION"));
 /// How long the end of a session may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -34,7 +34,7 @@ pub(crate) struct Volume {
     mounts: Vec<String>,
     scratch: TempDir,
     redis: Option<Redis>,
-    _s3: Option<S3>,
+    s3: Option<S3>,
     reaper: Reaper,
 }
 
@@ -94,7 +94,7 @@ impl Volume {
             mounts: Vec::new(),
             scratch,
             redis,
-            _s3: s3,
+            s3,
             reaper,
         }
     }
@@ -271,6 +271,37 @@ impl Volume {
             .parse()
             .unwrap();
         kib << 10
+    }
+
+    /// Where the volume's objects lie as files, whatever the store.
+    pub(crate) fn objects(&self) -> String {
+        match &self.s3 {
+            Some(s3) => format!("{}/mounted/mounted", s3.path().display()),
+            None => format!("{}mounted", self.bucket),
+        }
+    }
+
+    /// Makes all objects old enough for those who look for leaked ones.
+    pub(crate) fn age_objects(&self) {
+        let objects = self.objects();
+        shell(&format!(
+            "find {objects} -type f -exec touch -d '3 hours ago' {{}} +"
+        ));
+    }
+
+    /// Runs `carafe COMMAND META-URL ARGUMENTS…`, which must succeed; what it says.
+    pub(crate) fn carafe(&self, command: &[&str], arguments: &[&str]) -> String {
+        run(CARAFE, &[command, &[self.url.as_str()], arguments].concat())
+    }
+
+    /// The same for one that must find damage; what it says on both channels.
+    pub(crate) fn carafe_finds(&self, command: &[&str], arguments: &[&str]) -> String {
+        let all = [command, &[self.url.as_str()], arguments].concat();
+        let output = Command::new(CARAFE).args(&all).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(output.status.code(), Some(6), "carafe {all:?}: {said}");
+        said
     }
 
     /// Takes the store away, so that only caches can answer.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod acls;
+mod administration;
 mod durability;
 mod fixture;
 mod large;

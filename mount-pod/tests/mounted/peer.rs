@@ -5,10 +5,10 @@ use carafe_testkit::juicefs;
 use crate::fixture::{Pair, Volume, fingerprint, make_tree, run, shell};
 
 /// A mount of the peer, taken away at the end.
-struct PeerMount(String);
+pub(crate) struct PeerMount(pub(crate) String);
 
 impl PeerMount {
-    fn new(volume: &Volume) -> Self {
+    pub(crate) fn new(volume: &Volume) -> Self {
         let target = volume.scratch("peer");
         std::fs::create_dir_all(&target).unwrap();
         let cache = volume.scratch("peer-cache");
@@ -196,7 +196,7 @@ fn nothing_leaks(volume: &Volume) {
 }
 
 /// The peer's own check finds no block missing, and its gc nothing leaked.
-fn fsck(volume: &Volume) {
+pub(crate) fn fsck(volume: &Volume) {
     run(juicefs(), &["fsck", volume.url()]);
     run(juicefs(), &["gc", volume.url()]);
 }

@@ -13,7 +13,7 @@ use carafe_state::{Entry, HandleRecord, IdKind, Region, Table};
 use carafe_types::{Error, Ino, Result};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{OpenFlags, file::File, ops::dirs::Page, reader::ahead::Ahead};
+use crate::{OpenFlags, file::File, operations::Listener, ops::dirs::Page, reader::ahead::Ahead};
 
 /// An open file or directory.
 pub(crate) struct Handle {
@@ -37,8 +37,27 @@ pub(crate) enum Kind {
         ino: Ino,
         left: Mutex<Option<Page>>,
     },
-    /// A virtual file, as it was when it was opened.
-    Virtual(Bytes),
+    Virtual(Content),
+}
+
+/// What a virtual file reads as.
+pub(crate) enum Content {
+    /// As it was when it was opened.
+    Text(Bytes),
+    /// What is heard from then on.
+    Log(Arc<Listener>),
+}
+
+impl Content {
+    pub(crate) async fn read(&self, offset: u64, len: usize) -> Bytes {
+        match self {
+            Self::Text(text) => {
+                let start = (offset as usize).min(text.len());
+                text.slice(start..(start + len).min(text.len()))
+            }
+            Self::Log(listener) => listener.read(len).await,
+        }
+    }
 }
 
 impl Handle {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use carafe_meta::{Call, TOMBSTONES};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
-use crate::{Attributes, Entry, vfs::Core};
+use crate::{Attributes, Entry, handle::Content, vfs::Core};
 
 /// A virtual file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,24 +80,41 @@ impl Core {
     }
 
     /// What a virtual file reads as now.
-    pub(crate) fn internal_content(&self, node: Node) -> Bytes {
-        match node {
+    pub(crate) fn internal_content(&self, node: Node) -> Content {
+        Content::Text(match node {
             Node::Stats => self.stats().into(),
             Node::Config => self.config.description.clone().into(),
-            Node::Control | Node::AccessLog | Node::Trash => Bytes::new(),
-        }
+            Node::AccessLog => return Content::Log(self.operations.listen()),
+            Node::Control | Node::Trash => Bytes::new(),
+        })
     }
 
-    /// The figures of this mount, a name and a value a line.
+    /// The figures of this mount, a name and a value a line. Those that mean the same as
+    /// the peer's have its names, so that its tools show them.
     fn stats(&self) -> String {
         let pool = self.region.pool();
-        let used = (pool.capacity() - pool.available()) * pool.page_size();
-        format!(
-            "carafe_handle_count {}\ncarafe_file_count {}\ncarafe_buffer_used_bytes {used}\ncarafe_buffer_capacity_bytes {}\n",
-            self.handles.len(),
-            self.files.len(),
-            pool.capacity() * pool.page_size(),
-        )
+        let capacity = pool.capacity() * pool.page_size();
+        let used = capacity - pool.available() * pool.page_size();
+        let (count, seconds) = self.operations.figures();
+        let (cpu, memory) = process();
+        let figures = [
+            ("juicefs_uptime", self.operations.uptime().as_secs_f64()),
+            ("juicefs_cpu_usage", cpu),
+            ("juicefs_memory", memory),
+            ("juicefs_fuse_open_handlers", self.handles.len() as f64),
+            (
+                "juicefs_fuse_ops_durations_histogram_seconds_total",
+                count as f64,
+            ),
+            ("juicefs_fuse_ops_durations_histogram_seconds_sum", seconds),
+            ("juicefs_used_buffer_size_bytes", used as f64),
+            ("carafe_handle_count", self.handles.len() as f64),
+            ("carafe_file_count", self.files.len() as f64),
+            ("carafe_buffer_used_bytes", used as f64),
+            ("carafe_buffer_capacity_bytes", capacity as f64),
+        ];
+        let lines = figures.map(|(name, value)| format!("{name} {value}\n"));
+        lines.concat()
     }
 
     pub(crate) async fn internal_entry(&self, call: &Call, node: Node) -> Result<Entry> {
@@ -123,4 +140,23 @@ impl Core {
         };
         Ok(self.attributes(node.ino(), attr))
     }
+}
+
+/// The seconds of processor time that this process took, and its resident bytes; 0
+/// where the system does not say.
+fn process() -> (f64, f64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The program's name, in brackets, may hold blanks. Times are in ticks of 10 ms.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<f64> = fields
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0.0))
+        .collect();
+    let field = |at: usize| fields.get(at).copied().unwrap_or(0.0);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    let kibibytes: f64 = resident.and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    ((field(11) + field(12)) / 100.0, kibibytes * 1024.0)
 }

@@ -31,6 +31,7 @@ mod gate;
 mod handle;
 mod internal;
 mod invalidate;
+mod operations;
 mod ops;
 mod reader;
 mod recent;
@@ -44,6 +45,7 @@ pub use carafe_meta::{
 };
 pub use config::{Atime, Config, Squash, Xattrs};
 pub use invalidate::{Invalidator, NoInvalidator};
+pub use operations::Done;
 pub use ops::locks::LockOwner;
 pub use reply::{Attributes, Created, DirItem, Entry, OpenFlags, Opened, Whence, WriteFlags};
 pub use vfs::{Parts, Vfs};

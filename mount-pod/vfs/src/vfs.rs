@@ -19,6 +19,7 @@ use crate::{
     gate::Gate,
     handle::Handles,
     invalidate::Notices,
+    operations::{Done, Operations},
     recent::{Asked, Recent},
     writer::{
         commit::{self, Commits},
@@ -65,6 +66,7 @@ pub(crate) struct Core {
     pub(crate) commits: Commits,
     pub(crate) compactions: Compactions,
     pub(crate) recent: Recent,
+    pub(crate) operations: Operations,
     /// Wakes the flusher because the pool runs out.
     pub(crate) pressure: Notify,
     /// Held by the one who takes slice ids from the engine.
@@ -93,6 +95,7 @@ impl Vfs {
             commits: Commits::default(),
             compactions: Compactions::default(),
             recent: Recent::default(),
+            operations: Operations::new(),
             pressure: Notify::new(),
             refill: Mutex::default(),
             orders: AtomicU64::new(start),
@@ -125,6 +128,11 @@ impl Vfs {
     /// How long the kernel may keep that a name is not there.
     pub fn negative_timeout(&self) -> Duration {
         self.core.config.negative_timeout
+    }
+
+    /// An operation that the kernel asked for is done.
+    pub fn note(&self, done: Done<'_>) {
+        self.core.operations.note(done, || self.core.clock.now());
     }
 
     /// Uploads and commits everything that was acknowledged, until `deadline`. What

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use carafe_types::{Error, FileType, Ino, Result, SessionId, SliceId};
 
-use super::{Client, hour_of};
+use super::{Client, clone::is_being_cloned, hour_of};
 use crate::{
     Call, Cursor,
     engine::{Engine, RawEntry, Terms},
@@ -92,6 +92,11 @@ impl<E: Engine> Client<E> {
         if !self.has_lease(call, Counter::LastCleanupFiles).await? {
             return Ok(0);
         }
+        self.take_apart(call, limit).await
+    }
+
+    /// As [`Client::take_files_apart`], whoever has the lease: each step is done once.
+    pub(super) async fn take_apart(&self, call: &Call, limit: usize) -> Result<usize> {
         let terms = Terms {
             key: None,
             ..Self::terms(call)
@@ -124,6 +129,27 @@ impl<E: Engine> Client<E> {
         if removed >= limit || !self.has_lease(call, Counter::LastCleanupTrash).await? {
             return Ok(removed);
         }
+        removed += self.expire_due(call, limit - removed).await?;
+        Ok(removed)
+    }
+
+    /// As [`Client::expire`], whoever has the lease: each step is done once.
+    pub(super) async fn expire_now(&self, call: &Call, limit: usize) -> Result<usize> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let mut removed = self.expire_tombstones(call, terms, limit).await?;
+        removed += self.expire_due(call, limit.saturating_sub(removed)).await?;
+        Ok(removed)
+    }
+
+    async fn expire_due(&self, call: &Call, limit: usize) -> Result<usize> {
+        let terms = Terms {
+            key: None,
+            ..Self::terms(call)
+        };
+        let mut removed = 0;
         let days = i64::from(self.known(terms).await?.format.trash_days);
         // Two hours of grace: an hour's directory is filled until the hour is over.
         let edge = self.now().secs - (days * 24 + 2) * 3600;
@@ -159,6 +185,9 @@ impl<E: Engine> Client<E> {
             .page(&self.engine, terms, tombstones.ino, Cursor(0), limit)
             .await?;
         for (tree, _) in trees {
+            if is_being_cloned(&tree.name, self.now().secs) {
+                continue;
+            }
             if removed >= limit {
                 break;
             }
@@ -266,7 +295,7 @@ impl<E: Engine> Client<E> {
         let delayed = self.engine.delayed(terms, before, limit).await?;
         let count = delayed.len();
         for list in delayed {
-            self.plan(terms, move |_| clean::drop_delayed(list.key, &list.slices))
+            self.plan(terms, move |reads| clean::drop_delayed(reads, list.key))
                 .await?;
         }
         Ok(count)

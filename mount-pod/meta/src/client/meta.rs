@@ -237,6 +237,7 @@ impl<E: Engine> Meta for Client<E> {
                 to: new_parent,
                 new_name: &new_name,
                 tree,
+                into_trash: false,
             };
             rename::rename(reads, &ctx, mv, flags)
         };
@@ -607,7 +608,7 @@ impl<E: Engine> Client<E> {
     }
 
     /// What a directory that crosses a quota's border uses.
-    async fn moved_tree(
+    pub(super) async fn moved_tree(
         &self,
         terms: Terms,
         ctx: &crate::ops::Ctx,

@@ -2,7 +2,10 @@
 //! operations (the setting, ids in stock, what is open, a few listings).
 
 mod acls;
+mod admin;
 mod background;
+mod clone;
+mod inspect;
 mod listing;
 mod meta;
 #[cfg(test)]

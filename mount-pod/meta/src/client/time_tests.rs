@@ -6,8 +6,10 @@ use carafe_types::{CHUNK_SIZE, Error, Format, Ino, ManualClock, Slice, SliceId, 
 
 use super::Client;
 use crate::{
-    Call, Cursor, LockKind, Meta, NewNode, RenameFlags, SessionInfo, SetAttr, SliceCommit,
-    engine::Engine, ops::Counter,
+    Admin, Call, Compaction, Cursor, LockKind, Meta, NewNode, RenameFlags, SessionInfo, SetAttr,
+    SliceCommit,
+    engine::Engine,
+    ops::{Counter, Reads, clean::drop_delayed},
 };
 
 const DAY: u64 = 86_400;
@@ -302,6 +304,62 @@ async fn a_new_hour_has_its_own_trash<E: Engine>(engine: E) {
     );
 }
 
+/// What two clients list at once, each gives up: a slice that is also in use elsewhere
+/// must lose one reference by it, not two.
+async fn replaced_slices_are_given_up_once<E: Engine>(engine: E) {
+    let world = World::new(engine, 1).await;
+    let (client, call) = (&world.client, &world.call);
+    let ino = world.write(b"f", 0, 7).await;
+    let other = world.write(b"other", 0, 8).await;
+    client
+        .copy_range(call, ino, 0, other, 0, 1000)
+        .await
+        .unwrap();
+    let compaction = Compaction {
+        ino,
+        index: 0,
+        id: SliceId(9),
+        front: vec![Slice::whole(0, SliceId(7), 1000)],
+        keep: 0,
+        merged: vec![Slice::whole(0, SliceId(9), 1000)],
+    };
+    assert_eq!(client.compact(call, &compaction).await, Ok(true));
+    let listed = client
+        .engine
+        .delayed(Client::<E>::terms(call), i64::MAX, 10)
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 1);
+    for _ in 0..2 {
+        let key = listed[0].key;
+        let plan = move |reads: &dyn Reads| drop_delayed(reads, key);
+        client.plan(Client::<E>::terms(call), plan).await.unwrap();
+    }
+    assert!(world.dead().await.is_empty(), "the other file refers to it");
+    assert_eq!(client.delayed_slices(call).await, Ok(Vec::new()));
+}
+
+async fn a_killed_clone_is_removed_after_a_day<E: Engine>(engine: E) {
+    let world = World::new(engine, 1).await;
+    let (client, call) = (&world.client, &world.call);
+    let terms = Client::<E>::terms(call);
+    let ctx = client.ctx(call, terms).await.unwrap();
+    let place = client.tombstones(&ctx, terms).await.unwrap();
+    let dir = NewNode {
+        kind: carafe_types::FileType::Directory,
+        ..NewNode::default()
+    };
+    let name = format!("clone-7-{}", ctx.now.secs);
+    client
+        .create(call, place, name.as_bytes(), &dir)
+        .await
+        .unwrap();
+    world.pass(DAY - 1);
+    assert_eq!(client.expire_trash(call, 100).await, Ok(0), "it may go on");
+    world.pass(1);
+    assert_eq!(client.expire_trash(call, 100).await, Ok(1));
+}
+
 macro_rules! on_all {
     ($($name:ident)*) => {$(
         mod $name {
@@ -335,4 +393,6 @@ on_all! {
     a_dead_clients_session_is_cleaned
     another_client_leaves_the_leased_work
     a_new_hour_has_its_own_trash
+    replaced_slices_are_given_up_once
+    a_killed_clone_is_removed_after_a_day
 }

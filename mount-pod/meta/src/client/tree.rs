@@ -1,8 +1,9 @@
 //! Walking trees: their usage, and their removal entry by entry.
 
 use carafe_types::{Attr, FileType, Ino, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::Client;
+use super::{Client, PATIENCE};
 use crate::{
     Call, Cursor,
     engine::{Engine, Terms},
@@ -30,6 +31,7 @@ impl<E: Engine> Client<E> {
         while let Some(dir) = waiting.pop() {
             let mut cursor = Cursor(0);
             loop {
+                let terms = terms.at_least(PATIENCE);
                 let (page, end) = self
                     .listings
                     .page(&self.engine, terms, dir, cursor, PAGE)
@@ -54,17 +56,22 @@ impl<E: Engine> Client<E> {
 
     /// Makes the root's statistics if the peer formatted the volume and never changed it.
     pub(super) async fn ensure_root_stat(&self, terms: Terms) -> Result<()> {
+        self.ensure_dir_stat(terms, Ino::ROOT).await
+    }
+
+    /// Makes a directory's statistics if they are to be kept and are not there.
+    pub(super) async fn ensure_dir_stat(&self, terms: Terms, dir: Ino) -> Result<()> {
         let known = self.known(terms).await?;
         if !known.format.dir_stats
             || self
-                .look(terms, |reads| reads.has_dir_stat(Ino::ROOT))
+                .look(terms, move |reads| reads.has_dir_stat(dir))
                 .await?
         {
             return Ok(());
         }
         let mut inos = Vec::new();
         self.engine
-            .scan_dir(terms, Ino::ROOT, &mut |entry| inos.push(entry.ino))
+            .scan_dir(terms, dir, &mut |entry| inos.push(entry.ino))
             .await?;
         let mut sums = (0, 0, 0);
         for attr in self.engine.nodes(terms, &inos).await?.into_iter().flatten() {
@@ -76,18 +83,20 @@ impl<E: Engine> Client<E> {
             sums = (sums.0 + length, sums.1 + room(&attr), sums.2 + 1);
         }
         let terms = Terms { key: None, ..terms };
-        self.plan(terms, move |reads| quota::init_stat(reads, Ino::ROOT, sums))
+        self.plan(terms, move |reads| quota::init_stat(reads, dir, sums))
             .await
     }
 
-    /// Removes up to `limit` entries below a directory, deepest first, and answers
-    /// how many went. `ctx` says whether through the trash.
+    /// Removes up to `limit` entries below a directory, deepest first, `threads` files at
+    /// a time, and answers how many went. `ctx` says whether through the trash; `terms`
+    /// are those of a step.
     pub(super) async fn remove_below(
         &self,
-        terms: Terms,
+        terms: impl Fn() -> Terms,
         ctx: &Ctx,
         dir: Ino,
         limit: usize,
+        threads: usize,
     ) -> Result<usize> {
         let mut removed = 0;
         let mut path = vec![Waiting {
@@ -99,7 +108,7 @@ impl<E: Engine> Client<E> {
             if removed >= limit {
                 break;
             }
-            let dir = at.dir;
+            let (dir, terms) = (at.dir, terms());
             let room = PAGE.min(limit - removed);
             let (page, _) = self
                 .listings
@@ -117,10 +126,13 @@ impl<E: Engine> Client<E> {
             if let Some((_, next)) = page.get(first).or(page.last()) {
                 at.cursor = *next;
             }
+            let mut removals = Vec::with_capacity(first);
             for (entry, _) in page.iter().take(first) {
-                self.remove(terms, ctx, dir, &entry.name, false).await?;
-                removed += 1;
+                removals.push(self.remove(terms, ctx, dir, &entry.name, false));
             }
+            let removals = stream::iter(removals).buffer_unordered(threads.max(1));
+            removals.try_collect::<()>().await?;
+            removed += first;
             if let Some((entry, _)) = below {
                 path.push(Waiting {
                     dir: entry.ino,
@@ -141,7 +153,7 @@ impl<E: Engine> Client<E> {
     }
 
     /// Removes one entry, unless it is gone already.
-    async fn remove(
+    pub(super) async fn remove(
         &self,
         terms: Terms,
         ctx: &Ctx,
@@ -175,7 +187,7 @@ impl<E: Engine> Client<E> {
         ino: Ino,
         limit: usize,
     ) -> Result<(usize, bool)> {
-        let below = self.remove_below(terms, ctx, ino, limit).await?;
+        let below = self.remove_below(|| terms, ctx, ino, limit, 1).await?;
         if below >= limit {
             return Ok((below, false));
         }
@@ -206,7 +218,7 @@ impl<E: Engine> Client<E> {
 }
 
 /// The room of an inode in the books.
-fn room(attr: &Attr) -> i64 {
+pub(super) fn room(attr: &Attr) -> i64 {
     space_of(if attr.kind == FileType::File {
         attr.length
     } else {

@@ -111,7 +111,7 @@ impl<E: Engine> Client<E> {
         Ok(())
     }
 
-    async fn tombstones(&self, ctx: &ops::Ctx, terms: Terms) -> Result<Ino> {
+    pub(super) async fn tombstones(&self, ctx: &ops::Ctx, terms: Terms) -> Result<Ino> {
         let found = self
             .look(terms, |reads| reads.entry(Ino::ROOT, volumes::TOMBSTONES))
             .await?;

@@ -189,6 +189,13 @@ pub(super) fn parse_slice(key: &[u8]) -> Option<(SliceId, u32)> {
     Some((SliceId(id), index(size)?))
 }
 
+/// The inverse of [`chunk`]; none for the other parts of an inode.
+pub(super) fn parse_chunk(key: &[u8]) -> Option<(Ino, u32)> {
+    let rest = key.strip_prefix(b"A")?;
+    let index_of = rest.get(8..)?.strip_prefix(b"C")?;
+    Some((take_ino(rest)?, index(index_of)?))
+}
+
 /// The inverse of [`deleted`].
 pub(super) fn parse_deleted(key: &[u8]) -> Option<(Ino, u64)> {
     let rest = key.strip_prefix(b"D")?;

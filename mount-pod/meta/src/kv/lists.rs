@@ -1,9 +1,12 @@
 //! Lists that are no part of a plan: ranges, a page at a time.
 
-use std::ops::{ControlFlow, Range};
+use std::{
+    ops::{ControlFlow, Range},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use carafe_types::{Attr, Error, Ino, Result, SessionId, SliceId, Timestamp};
+use carafe_types::{Attr, Error, Ino, Result, SessionId, Slice, SliceId, Timestamp};
 
 use super::{
     keys,
@@ -12,7 +15,7 @@ use super::{
     store::{Found, Key, Pair, Query, Store},
 };
 use crate::{
-    SessionRecord, VolumeRecord,
+    ChunkRecord, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, RawEntry, Terms},
     sqlite::rows::delayed_slices,
 };
@@ -22,7 +25,7 @@ const PAGE: usize = 1000;
 /// Values of a page that may be long.
 const LONG: usize = 100;
 /// Of a list of slices that wait, so many are taken off at a time.
-const WAITING: usize = 48;
+pub(super) const WAITING: usize = 48;
 
 fn unreadable() -> Error {
     Error::Io("the store's answer is to another question".into())
@@ -126,6 +129,31 @@ pub(super) async fn chunks<S: Store>(
     })
     .await?;
     Ok(found)
+}
+
+/// Every chunk of the volume: they lie among the other parts of their inodes.
+pub(super) async fn all_chunks<S: Store>(
+    store: &S,
+    patience: Duration,
+    visit: &mut (dyn FnMut(ChunkRecord) + Send),
+) -> Result<()> {
+    let mut range = keys::under(*b"A");
+    loop {
+        let (pairs, more) = page(store, Terms::within(patience), &range, PAGE, false).await?;
+        let next = pairs.last().map(|(key, _)| after(key));
+        for (key, seen) in pairs {
+            if let Some((ino, index)) = keys::parse_chunk(&key) {
+                let torn = |error| Error::Io(format!("inode {ino}, chunk {index}: {error}"));
+                let list = seen.value.unwrap_or_default();
+                let slices = Slice::decode_list(&list).map_err(torn)?;
+                visit(ChunkRecord { ino, index, slices });
+            }
+        }
+        match next {
+            Some(next) if more => range.start = next,
+            _ => return Ok(()),
+        }
+    }
 }
 
 pub(super) async fn sessions<S: Store>(store: &S, terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -23,7 +23,7 @@ mod tests;
 pub(crate) mod tikv;
 mod view;
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use carafe_types::{Attr, CHUNK_SIZE, Error, Ino, Result, Secret, SessionId, SliceId};
 
@@ -34,7 +34,7 @@ use self::{
     view::{Notes, View},
 };
 use crate::{
-    OpKey, RenewError, SessionRecord, VolumeRecord,
+    ChunkRecord, OpKey, RenewError, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Mutation, Planned, Read, Stop},
     record::{self, Recorded},
@@ -383,6 +383,14 @@ impl<S: Store> Engine for Kv<S> {
 
     async fn chunks(&self, terms: Terms, ino: Ino, _length: u64) -> Result<Vec<u32>> {
         lists::chunks(&self.store, terms, keys::chunks(ino)).await
+    }
+
+    async fn scan_chunks(
+        &self,
+        patience: Duration,
+        visit: &mut (dyn FnMut(ChunkRecord) + Send),
+    ) -> Result<()> {
+        lists::all_chunks(&self.store, patience, visit).await
     }
 
     async fn sessions(&self, terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -259,9 +259,8 @@ async fn a_long_list_of_slices_is_given_up_in_parts() {
             .unwrap();
         let list = due.into_iter().next().unwrap();
         let engine = Kv::new(world.store.clone());
-        let plan = move |_: &dyn crate::ops::Reads| {
-            crate::ops::clean::drop_delayed(list.key, &list.slices)
-        };
+        let plan =
+            move |reads: &dyn crate::ops::Reads| crate::ops::clean::drop_delayed(reads, list.key);
         crate::engine::Engine::transact(&engine, terms(), Arc::new(plan))
             .await
             .unwrap();

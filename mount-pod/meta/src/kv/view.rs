@@ -13,12 +13,14 @@ use carafe_types::{Attr, Error, FileType, Ino, SessionId, Slice, SliceId};
 use super::{
     keys,
     known::{Fact, Item, Known, Recent},
+    lists::WAITING,
     locks,
     store::{Key, Transaction},
 };
 use crate::{
-    Quota, QuotaUsage, VolumeRecord,
-    ops::{Counter, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
+    DirStat, Quota, QuotaUsage, VolumeRecord,
+    ops::{Counter, DelayedKey, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
+    sqlite::rows::delayed_slices,
 };
 
 /// What one run sees and notes.
@@ -330,6 +332,29 @@ impl Reads for View<'_> {
 
     fn has_dir_stat(&self, dir: Ino) -> Read<bool> {
         Ok(self.value(keys::dir_stat(dir))?.is_some())
+    }
+
+    fn dir_stat(&self, dir: Ino) -> Read<Option<DirStat>> {
+        let Some(value) = self.value(keys::dir_stat(dir))? else {
+            return Ok(None);
+        };
+        let [length, space, inodes] =
+            keys::numbers(&value).ok_or_else(|| damaged("a directory's statistics"))?;
+        Ok(Some(DirStat {
+            length,
+            space,
+            inodes,
+        }))
+    }
+
+    fn delayed(&self, key: DelayedKey) -> Read<Option<Vec<(SliceId, u32)>>> {
+        let list = self.value(keys::delayed(key))?;
+        // No more than one transaction can take off.
+        Ok(list.map(|list| {
+            let mut slices = delayed_slices(&list);
+            slices.truncate(WAITING);
+            slices
+        }))
     }
 
     fn has_session(&self, session: SessionId) -> Read<bool> {

@@ -39,10 +39,14 @@ pub(crate) fn forget_slices(reads: &dyn Reads, slices: &[(SliceId, u32)]) -> Pla
     Planned::with((), out)
 }
 
-/// Gives up compacted slices whose time in the trash is over.
-pub(crate) fn drop_delayed(key: DelayedKey, slices: &[(SliceId, u32)]) -> Plan<()> {
+/// Gives up compacted slices whose time in the trash is over. Another client's gc may
+/// have done so since they were listed: their references go once.
+pub(crate) fn drop_delayed(reads: &dyn Reads, key: DelayedKey) -> Plan<()> {
+    let Some(slices) = reads.delayed(key)? else {
+        return Planned::unchanged(());
+    };
     let mut out = vec![Mutation::DropDelayed { key }];
-    out.extend(slices.iter().map(|&(id, size)| Mutation::RefSlice {
+    out.extend(slices.into_iter().map(|(id, size)| Mutation::RefSlice {
         id,
         size,
         delta: -1,

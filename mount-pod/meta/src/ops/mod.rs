@@ -13,6 +13,7 @@
 pub(crate) mod acl;
 pub(crate) mod attrs;
 pub(crate) mod clean;
+pub(crate) mod clone;
 pub(crate) mod compact;
 pub(crate) mod create;
 pub(crate) mod data;
@@ -23,6 +24,7 @@ pub(crate) mod quota;
 mod reads;
 pub(crate) mod remove;
 pub(crate) mod rename;
+pub(crate) mod repair;
 pub(crate) mod sessions;
 pub(crate) mod setting;
 #[cfg(test)]

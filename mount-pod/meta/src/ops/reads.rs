@@ -2,7 +2,7 @@
 
 use carafe_types::{Attr, Error, FileType, Ino, SessionId, Slice, SliceId};
 
-use crate::{QuotaUsage, VolumeRecord};
+use crate::{DirStat, QuotaUsage, VolumeRecord, ops::DelayedKey};
 
 /// Why a plan stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,6 +151,11 @@ pub(crate) trait Reads {
     fn quota(&self, ino: Ino) -> Read<Option<QuotaUsage>>;
     /// Whether a directory has statistics.
     fn has_dir_stat(&self, dir: Ino) -> Read<bool>;
+    /// A directory's statistics, unguarded.
+    fn dir_stat(&self, dir: Ino) -> Read<Option<DirStat>>;
+    /// Slices that wait for the trash's time, if they still do; of a long list, those
+    /// that one transaction may take off it.
+    fn delayed(&self, key: DelayedKey) -> Read<Option<Vec<(SliceId, u32)>>>;
     /// Whether a session is on record.
     fn has_session(&self, session: SessionId) -> Read<bool>;
     /// How often a slice is referred to: 0 or less means not at all.

@@ -6,7 +6,7 @@ use crate::{
     RenameFlags,
     ops::{
         Ctx, Entry, Mutation, Plan, Planned, Read, Reads, Share, Want, book_stat, changeable,
-        check_sticky, existing, quota_dirs, reducible_dir,
+        check_sticky, existing, existing_dir, quota_dirs, reducible_dir,
         remove::{Place, drop_dir, drop_file},
         touch_dir, writable_dir,
     },
@@ -33,6 +33,8 @@ pub(crate) struct Move<'a> {
     /// What a moved directory's whole tree uses (bytes, inodes): only needed where
     /// the two places have different quotas.
     pub(crate) tree: Option<(i64, i64)>,
+    /// Whether it may come into a directory that is itself in the trash.
+    pub(crate) into_trash: bool,
 }
 
 /// Moves an entry.
@@ -49,7 +51,11 @@ pub(crate) fn rename(
         Want::EntryDir(mv.to, mv.new_name.to_vec()),
     ])?;
     let source = source(reads, ctx, mv)?;
-    let to_dir = writable_dir(reads, mv.to)?;
+    let to_dir = if mv.into_trash {
+        existing_dir(reads, mv.to)?
+    } else {
+        writable_dir(reads, mv.to)?
+    };
     if mv.from == mv.to && mv.name == mv.new_name {
         return if flags == RenameFlags::NoReplace {
             Err(Error::Exists.into())

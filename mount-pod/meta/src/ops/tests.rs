@@ -11,7 +11,7 @@ use super::{
     rename::{Move, rename},
     *,
 };
-use crate::{NewNode, Quota, QuotaUsage, RenameFlags, VolumeRecord};
+use crate::{DirStat, NewNode, Quota, QuotaUsage, RenameFlags, VolumeRecord};
 
 /// A database of maps.
 #[derive(Default)]
@@ -82,6 +82,17 @@ impl Reads for Model {
     }
     fn has_dir_stat(&self, dir: Ino) -> Read<bool> {
         Ok(self.stats.contains_key(&dir))
+    }
+    fn dir_stat(&self, dir: Ino) -> Read<Option<DirStat>> {
+        let stat = |&[length, space, inodes]: &[i64; 3]| DirStat {
+            length,
+            space,
+            inodes,
+        };
+        Ok(self.stats.get(&dir).map(stat))
+    }
+    fn delayed(&self, _: DelayedKey) -> Read<Option<Vec<(SliceId, u32)>>> {
+        Ok(None)
     }
     fn has_session(&self, _: SessionId) -> Read<bool> {
         Ok(true)
@@ -412,6 +423,7 @@ fn run_step(model: &mut Model, ctx: &mut Ctx, step: &Step, next: &mut u64) -> Op
                     to,
                     new_name: &[b'a' + new],
                     tree,
+                    into_trash: false,
                 },
                 flags,
             );

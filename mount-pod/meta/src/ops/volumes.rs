@@ -260,6 +260,7 @@ pub(crate) fn delete(
             to: tombstones,
             new_name: new_name.as_bytes(),
             tree,
+            into_trash: false,
         };
         out.extend(rename(reads, ctx, mv, RenameFlags::NoReplace)?.mutations);
         out.push(Mutation::DropQuota { dir: record.ino });

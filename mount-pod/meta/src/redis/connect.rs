@@ -11,14 +11,14 @@ use super::{
     target::parse,
     wire::Wire,
 };
-use crate::{ConnectError, ConnectOptions, Meta, client::Client, guesses::Guesses, line::Line};
+use crate::{Admin, ConnectError, ConnectOptions, client::Client, guesses::Guesses, line::Line};
 
 /// A client of the Redis that `url` names.
 pub(crate) async fn connect(
     url: &str,
     password: Option<&Secret>,
     options: ConnectOptions,
-) -> Result<Arc<dyn Meta>, ConnectError> {
+) -> Result<Arc<dyn Admin>, ConnectError> {
     let engine = open(url, password, options).await?;
     Ok(Arc::new(Client::new(engine)))
 }

@@ -49,6 +49,15 @@ pub(super) fn chunk(ino: Ino, index: u32) -> Key {
     format!("c{ino}_{index}").into_bytes()
 }
 
+/// The inverse of [`chunk`]; `None` for other keys that its pattern matches.
+pub(super) fn parse_chunk(key: &[u8]) -> Option<(Ino, u32)> {
+    let (ino, index) = std::str::from_utf8(key)
+        .ok()?
+        .strip_prefix('c')?
+        .split_once('_')?;
+    Some((Ino(ino.parse().ok()?), index.parse().ok()?))
+}
+
 pub(super) fn flocks(ino: Ino) -> Key {
     format!("lockf{ino}").into_bytes()
 }

@@ -1,6 +1,8 @@
 //! Lists that are no part of a plan.
 
-use carafe_types::{Acl, CHUNK_SIZE, Error, Ino, Result, SessionId, SliceId, Timestamp};
+use std::time::Duration;
+
+use carafe_types::{Acl, CHUNK_SIZE, Error, Ino, Result, SessionId, Slice, SliceId, Timestamp};
 use redis::{Cmd, Value};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    SessionRecord, VolumeRecord,
+    ChunkRecord, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, RawEntry, Terms},
     ops::DelayedKey,
     sqlite::rows::delayed_slices,
@@ -137,6 +139,62 @@ pub(super) async fn scan_chunks(wire: &Wire, terms: Terms, ino: Ino) -> Result<V
     found.sort_unstable();
     found.dedup();
     Ok(found)
+}
+
+/// Every chunk of the volume. SCAN shows each key that is there all the time; the
+/// lists are read a step's at a time.
+pub(super) async fn scan_all_chunks(
+    wire: &Wire,
+    patience: Duration,
+    visit: &mut (dyn FnMut(ChunkRecord) + Send),
+) -> Result<()> {
+    let mut cursor = b"0".to_vec();
+    loop {
+        let mut command = redis::cmd("SCAN");
+        command.arg(&cursor).arg("MATCH").arg("c*_*");
+        command.arg("COUNT").arg(STEP * 5);
+        let answer = wire.steady(Terms::within(patience), &command).await?;
+        let Value::Array(parts) = answer else {
+            return Err(Error::Io("redis: a scan's answer is not readable".into()));
+        };
+        let mut parts = parts.into_iter().map(Raw::from_value);
+        let next = parts.next().unwrap_or(Raw::Nothing);
+        let names = parts.next().unwrap_or(Raw::Nothing);
+        let chunks = names
+            .parts()
+            .iter()
+            .filter_map(|name| keys::parse_chunk(name));
+        show_chunks(wire, patience, &chunks.collect::<Vec<_>>(), visit).await?;
+        cursor = next.bytes().unwrap_or(b"0").to_vec();
+        if cursor == b"0" {
+            return Ok(());
+        }
+    }
+}
+
+async fn show_chunks(
+    wire: &Wire,
+    patience: Duration,
+    chunks: &[(Ino, u32)],
+    visit: &mut (dyn FnMut(ChunkRecord) + Send),
+) -> Result<()> {
+    for chunks in chunks.chunks(STEP) {
+        let mut pipeline = redis::Pipeline::with_capacity(chunks.len());
+        for (ino, index) in chunks {
+            let key = keys::chunk(*ino, *index);
+            pipeline.cmd("LRANGE").arg(key).arg(0).arg(-1);
+        }
+        let lists = wire
+            .steady_pipeline(Terms::within(patience), &pipeline)
+            .await?;
+        for (&(ino, index), list) in chunks.iter().zip(lists) {
+            let torn = |error| Error::Io(format!("inode {ino}, chunk {index}: {error}"));
+            let list = Raw::from_value(list).parts().concat();
+            let slices = Slice::decode_list(&list).map_err(torn)?;
+            visit(ChunkRecord { ino, index, slices });
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn sessions(wire: &Wire, terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -16,7 +16,7 @@ mod target;
 mod view;
 mod wire;
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, time::Duration};
 
 use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 use redis::{Script, Value};
@@ -33,7 +33,7 @@ use self::{
     wire::Wire,
 };
 use crate::{
-    OpKey, RenewError, SessionRecord, VolumeRecord,
+    ChunkRecord, OpKey, RenewError, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     guesses::Guesses,
     ops::{Counter, Mutation, Planned, Stop},
@@ -393,6 +393,14 @@ impl Engine for Redis {
 
     async fn chunks(&self, terms: Terms, ino: Ino, length: u64) -> Result<Vec<u32>> {
         lists::chunks(&self.wire, terms, ino, length).await
+    }
+
+    async fn scan_chunks(
+        &self,
+        patience: Duration,
+        visit: &mut (dyn FnMut(ChunkRecord) + Send),
+    ) -> Result<()> {
+        lists::scan_all_chunks(&self.wire, patience, visit).await
     }
 
     async fn sessions(&self, terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -13,9 +13,10 @@ use super::{
     raw::{Guard, Item, Raw},
 };
 use crate::{
-    Quota, QuotaUsage, VolumeRecord,
+    DirStat, Quota, QuotaUsage, VolumeRecord,
     guesses::Guesses,
-    ops::{Counter, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
+    ops::{Counter, DelayedKey, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
+    sqlite::rows::delayed_slices,
 };
 
 /// What is to be fetched.
@@ -327,6 +328,32 @@ impl Reads for View<'_> {
         Ok(self
             .field(keys::DIR_SPACE, dir.to_string().into_bytes(), Guard::Whole)?
             .is_some())
+    }
+
+    fn dir_stat(&self, dir: Ino) -> Read<Option<DirStat>> {
+        let field = || dir.to_string().into_bytes();
+        let all = [keys::DIR_LENGTH, keys::DIR_SPACE, keys::DIR_INODES];
+        for key in all {
+            self.want_item(Item::Field(key.into(), field()));
+        }
+        let number = |key: &str| -> Read<Option<i64>> {
+            let value = self.field(key, field(), Guard::None)?;
+            Ok(value.and_then(|value| keys::number(&value)))
+        };
+        let [length, space, inodes] = all.map(number);
+        let (length, Some(space), inodes) = (length?, space?, inodes?) else {
+            return Ok(None);
+        };
+        Ok(Some(DirStat {
+            length: length.unwrap_or(0),
+            space,
+            inodes: inodes.unwrap_or(0),
+        }))
+    }
+
+    fn delayed(&self, key: DelayedKey) -> Read<Option<Vec<(SliceId, u32)>>> {
+        let list = self.field(keys::DELAYED, keys::delayed(key), Guard::Whole)?;
+        Ok(list.map(|list| delayed_slices(&list)))
     }
 
     fn has_session(&self, session: SessionId) -> Read<bool> {

@@ -42,6 +42,8 @@ pub(super) enum Item {
     Quota(Ino),
     /// A directory's statistics.
     DirStat(Ino),
+    /// Slices that wait for the trash's time.
+    Delayed(u64, i64),
     /// A session.
     Session(SessionId),
     /// A slice's references.
@@ -137,7 +139,12 @@ impl Item {
             Self::Quota(_) => {
                 "SELECT max_space, max_inodes, used_space, used_inodes FROM jfs_dir_quota WHERE inode = ?"
             }
-            Self::DirStat(_) => "SELECT 1 FROM jfs_dir_stats WHERE inode = ?",
+            Self::DirStat(_) => {
+                "SELECT data_length, used_space, used_inodes FROM jfs_dir_stats WHERE inode = ?"
+            }
+            Self::Delayed(..) => {
+                "SELECT slices FROM jfs_delslices WHERE chunkid = ? AND deleted = ?"
+            }
             Self::Session(_) => "SELECT 1 FROM jfs_session2 WHERE sid = ?",
             Self::Refs(..) => "SELECT refs FROM jfs_chunk_ref WHERE chunkid = ? AND size = ?",
             Self::Volume(_) => "SELECT record FROM carafe_volume WHERE id = ?",
@@ -164,6 +171,7 @@ impl Item {
             Self::Xattr(ino, name) => vec![Value::from(*ino), Value::Text(name.clone())],
             Self::Chunk(ino, index) | Self::Front(ino, index, _) => values![*ino, *index],
             Self::Counter(name) => values![*name],
+            Self::Delayed(id, time) => values![*id, *time],
             Self::Session(session) => values![*session],
             Self::Refs(id, size) => values![*id, *size],
             Self::Volume(text) | Self::VolumesAt(text) => values![text.as_str()],
@@ -259,7 +267,12 @@ impl Item {
                 row,
             ),
             Self::Session(_) => check("SELECT 1 FROM jfs_session2 WHERE sid = ? FOR UPDATE", &[]),
-            Self::Filled(_) | Self::DirStat(_) => check(&self.select().text, &[]),
+            Self::Filled(_) => check(&self.select().text, &[]),
+            Self::DirStat(_) => check("SELECT 1 FROM jfs_dir_stats WHERE inode = ?", &[]),
+            Self::Delayed(..) => check(
+                "SELECT 1 FROM jfs_delslices WHERE chunkid = ? AND deleted = ? FOR UPDATE",
+                &[],
+            ),
             Self::Flocks(_) | Self::Plocks(_) | Self::VolumesAt(_) => {
                 self.same_set(dialect, rows, out);
             }

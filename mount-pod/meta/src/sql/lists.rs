@@ -1,13 +1,13 @@
 //! Lists that are no part of a plan.
 
-use carafe_types::{Ino, Result, SessionId, Timestamp};
+use carafe_types::{Error, Ino, Result, SessionId, Slice, Timestamp};
 
 use super::{
     rows,
     statement::{Dialect, Row, Rows, Statement, values},
 };
 use crate::{
-    SessionRecord,
+    ChunkRecord, SessionRecord,
     engine::{Delayed, Deleted, RawEntry},
     ops::{Counter, DelayedKey},
     sqlite::rows::delayed_slices,
@@ -15,6 +15,8 @@ use crate::{
 
 /// Rows of one answer: a big directory must not lie in memory as a whole.
 pub(super) const PAGE: usize = 4096;
+/// The same of chunks, whose lists may be long.
+pub(super) const CHUNKS: usize = 500;
 
 /// Adds to a counter and looks at it, in one transaction.
 pub(super) fn take_ids(dialect: &Dialect, counter: Counter, count: u64) -> [Statement; 2] {
@@ -43,6 +45,20 @@ pub(super) fn raw_entry(row: &Row) -> Result<RawEntry> {
         ino: Ino(rows::unsigned(row, 1)?),
         kind: rows::kind(row, 2)?,
     })
+}
+
+/// A page of all chunks behind a row's number, which only grows.
+pub(super) fn all_chunks(after: i64) -> Statement {
+    let text = "SELECT id, inode, indx, slices FROM jfs_chunk WHERE id > ? ORDER BY id LIMIT ?";
+    Statement::new(text, values![after, CHUNKS as i64])
+}
+
+/// A chunk of such a page.
+pub(super) fn chunk(row: &Row) -> Result<ChunkRecord> {
+    let (ino, index) = (Ino(rows::unsigned(row, 1)?), rows::int(row, 2)? as u32);
+    let torn = |error| Error::Io(format!("inode {ino}, chunk {index}: {error}"));
+    let slices = Slice::decode_list(rows::bytes(row, 3)?).map_err(torn)?;
+    Ok(ChunkRecord { ino, index, slices })
 }
 
 /// Inodes by number, the number behind their columns.

@@ -21,7 +21,12 @@ mod rows;
 mod statement;
 mod view;
 
-use std::{collections::HashSet, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use carafe_types::{Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 
@@ -35,7 +40,8 @@ use self::{
     view::{Fetch, Known, Notes, View},
 };
 use crate::{
-    ConnectError, ConnectOptions, Meta, OpKey, RenewError, SessionRecord, VolumeRecord,
+    Admin, ChunkRecord, ConnectError, ConnectOptions, OpKey, RenewError, SessionRecord,
+    VolumeRecord,
     client::Client,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Plan, Planned, Stop},
@@ -50,7 +56,7 @@ pub(crate) async fn connect(
     url: &str,
     password: Option<&Secret>,
     options: ConnectOptions,
-) -> Result<Arc<dyn Meta>, ConnectError> {
+) -> Result<Arc<dyn Admin>, ConnectError> {
     if is_of::<mysql::MySql>(url) {
         let engine: Sql<mysql::MySql> = open(url, password, options).await?;
         return Ok(Arc::new(Client::new(engine)));
@@ -432,6 +438,26 @@ impl<D: Driver> Engine for Sql<D> {
         rows.iter()
             .map(|row| rows::int(row, 0).map(|index| index as u32))
             .collect()
+    }
+
+    async fn scan_chunks(
+        &self,
+        patience: Duration,
+        visit: &mut (dyn FnMut(ChunkRecord) + Send),
+    ) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let rows = self
+                .select(Terms::within(patience), lists::all_chunks(after))
+                .await?;
+            for row in &rows {
+                visit(lists::chunk(row)?);
+            }
+            match rows.last() {
+                Some(row) if rows.len() == lists::CHUNKS => after = rows::int(row, 0)?,
+                _ => return Ok(()),
+            }
+        }
     }
 
     async fn sessions(&self, terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -14,8 +14,9 @@ use super::{
     statement::{Cell, Row, Rows, Statement, values},
 };
 use crate::{
-    Quota, QuotaUsage, VolumeRecord,
-    ops::{Counter, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
+    DirStat, Quota, QuotaUsage, VolumeRecord,
+    ops::{Counter, DelayedKey, Entry, FlockRow, PlockRow, Read, Reads, Stop, Want},
+    sqlite::rows::delayed_slices,
 };
 
 /// What was fetched.
@@ -335,6 +336,24 @@ impl Reads for View<'_> {
 
     fn has_dir_stat(&self, dir: Ino) -> Read<bool> {
         Ok(self.one(Item::DirStat(dir))?.is_some())
+    }
+
+    fn dir_stat(&self, dir: Ino) -> Read<Option<DirStat>> {
+        let row = self.get(Item::DirStat(dir), None)?.first();
+        let stat = |row: &Row| -> carafe_types::Result<DirStat> {
+            Ok(DirStat {
+                length: rows::int(row, 0)?,
+                space: rows::int(row, 1)?,
+                inodes: rows::int(row, 2)?,
+            })
+        };
+        Ok(row.map(stat).transpose()?)
+    }
+
+    fn delayed(&self, key: DelayedKey) -> Read<Option<Vec<(SliceId, u32)>>> {
+        let row = self.one(Item::Delayed(key.id, key.time))?;
+        let list = row.map(|row| rows::bytes(row, 0)).transpose()?;
+        Ok(list.map(delayed_slices))
     }
 
     fn has_session(&self, session: SessionId) -> Read<bool> {

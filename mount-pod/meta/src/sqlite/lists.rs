@@ -46,6 +46,19 @@ pub(super) fn chunks(conn: &Connection, ino: Ino) -> Result<Vec<u32>> {
     )
 }
 
+/// A chunk's row: number, inode, index, list.
+type ChunkRow = (i64, Ino, u32, Vec<u8>);
+
+/// Chunks behind a row's number. Numbers are never used
+/// twice and grow, so that a scan meets what is made while it goes on.
+pub(super) fn chunk_page(conn: &Connection, after: i64) -> Result<Vec<ChunkRow>> {
+    let sql = "SELECT id, inode, indx, slices FROM jfs_chunk WHERE id > ?1 ORDER BY id LIMIT 1000";
+    all(conn, sql, [after], |row| {
+        let ino = Ino(rows::unsigned(row, 1)?);
+        Ok((row.get(0)?, ino, row.get(2)?, rows::bytes(row, 3)?))
+    })
+}
+
 pub(super) fn sessions(conn: &Connection) -> Result<Vec<SessionRecord>> {
     all(
         conn,

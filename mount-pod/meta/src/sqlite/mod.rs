@@ -12,9 +12,14 @@ pub(crate) mod rows;
 mod schema;
 mod writer;
 
-use std::{fs::File, ops::Range, path::PathBuf, time::Instant};
+use std::{
+    fs::File,
+    ops::Range,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, SliceId};
+use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, Slice, SliceId};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -22,7 +27,7 @@ pub(crate) use connect::open;
 
 use self::{reads::SqlReads, rows::failed, writer::Writer};
 use crate::{
-    OpKey, RenewError, SessionRecord, VolumeRecord,
+    ChunkRecord, OpKey, RenewError, SessionRecord, VolumeRecord,
     connect::sqlite_path,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Planned, Stop},
@@ -176,6 +181,27 @@ impl Engine for Sqlite {
 
     async fn chunks(&self, _terms: Terms, ino: Ino, _length: u64) -> Result<Vec<u32>> {
         self.look(|conn| lists::chunks(conn, ino))
+    }
+
+    async fn scan_chunks(
+        &self,
+        _patience: Duration,
+        visit: &mut (dyn FnMut(ChunkRecord) + Send),
+    ) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let page = self.look(|conn| lists::chunk_page(conn, after))?;
+            let Some((last, ..)) = page.last() else {
+                return Ok(());
+            };
+            after = *last;
+            for (_, ino, index, list) in page {
+                let torn = |error| Error::Io(format!("inode {ino}, chunk {index}: {error}"));
+                let slices = Slice::decode_list(&list).map_err(torn)?;
+                visit(ChunkRecord { ino, index, slices });
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn sessions(&self, _terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -7,8 +7,8 @@ use rusqlite::{
 
 use super::{rows, schema::SELECT_NODE};
 use crate::{
-    Quota, QuotaUsage, VolumeRecord,
-    ops::{Counter, Entry, FlockRow, PlockRow, Read, Reads, Stop},
+    DirStat, Quota, QuotaUsage, VolumeRecord,
+    ops::{Counter, DelayedKey, Entry, FlockRow, PlockRow, Read, Reads, Stop},
 };
 
 /// Reads through one connection: inside a write transaction nothing changes
@@ -206,6 +206,23 @@ impl Reads for SqlReads<'_> {
             |_| Ok(()),
         )?;
         Ok(found.is_some())
+    }
+
+    fn dir_stat(&self, dir: Ino) -> Read<Option<DirStat>> {
+        let sql = "SELECT data_length, used_space, used_inodes FROM jfs_dir_stats WHERE inode = ?1";
+        self.one(sql, [dir.0 as i64], |row| {
+            Ok(DirStat {
+                length: row.get(0)?,
+                space: row.get(1)?,
+                inodes: row.get(2)?,
+            })
+        })
+    }
+
+    fn delayed(&self, key: DelayedKey) -> Read<Option<Vec<(SliceId, u32)>>> {
+        let sql = "SELECT slices FROM jfs_delslices WHERE chunkid = ?1 AND deleted = ?2";
+        let list = self.one(sql, (key.id as i64, key.time), |row| rows::bytes(row, 0))?;
+        Ok(list.map(|list| rows::delayed_slices(&list)))
     }
 
     fn has_session(&self, session: SessionId) -> Read<bool> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use carafe_meta::{Call, ConnectOptions, Meta, NewNode, SessionInfo, connect};
+use carafe_meta::{Admin, Call, ConnectOptions, NewNode, SessionInfo, connect_admin};
 use carafe_testkit::{Etcd, MariaDb, Postgres, Redis};
 use carafe_types::{Attr, FileType, Format, Ino, SessionId};
 
 /// A volume on one engine, with one client that has a session.
 pub(crate) struct Volume {
-    pub(crate) meta: Arc<dyn Meta>,
+    pub(crate) meta: Arc<dyn Admin>,
     pub(crate) url: String,
     pub(crate) session: SessionId,
     _dir: Option<tempfile::TempDir>,
@@ -34,8 +34,8 @@ impl Volume {
     }
 
     /// Another client of the same volume, with a session of its own.
-    pub(crate) async fn second(&self) -> (Arc<dyn Meta>, Call) {
-        let meta = connect(&self.url, None, ConnectOptions::default())
+    pub(crate) async fn second(&self) -> (Arc<dyn Admin>, Call) {
+        let meta = connect_admin(&self.url, None, ConnectOptions::default())
             .await
             .unwrap();
         let session = meta
@@ -145,7 +145,7 @@ async fn open(
     dir: Option<tempfile::TempDir>,
     redis: Option<Redis>,
 ) -> Volume {
-    let meta = connect(&url, None, ConnectOptions::default())
+    let meta = connect_admin(&url, None, ConnectOptions::default())
         .await
         .unwrap();
     meta.format(&Call::internal(), format, false).await.unwrap();

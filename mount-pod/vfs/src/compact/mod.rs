@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Run, is_worth, plan};
-use crate::{reader::zeros, vfs::Core};
+use crate::{Vfs, reader::zeros, vfs::Core};
 
 /// How many chunks are compacted at a time: each holds a block in memory.
 const AT_ONCE: u32 = 2;
@@ -103,12 +103,21 @@ async fn run(core: &Arc<Core>, slot: u32) {
         core.compactions.wake.notified().await;
         while let Some(under_way) = core.compactions.take() {
             let (ino, index) = under_way.chunk;
-            if let Err(error) = core.compact(ino, index, slot).await {
+            if let Err(error) = core.compact(ino, index, slot, false).await {
                 tracing::warn!(%ino, index, %error, "a chunk was not compacted");
                 // What failed is likely to fail again, and nobody waits for it.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+impl Vfs {
+    /// Compacts a chunk now, if its list gets much shorter by it. Calls that run at the
+    /// same time need a `lane` each: 0, 1, 2 ….
+    pub async fn compact_chunk(&self, ino: Ino, index: u32, lane: u32) -> Result<()> {
+        let slot = SLOT - AT_ONCE - lane;
+        self.core.compact(ino, index, slot, true).await
     }
 }
 
@@ -127,9 +136,16 @@ impl Core {
         }
     }
 
-    async fn compact(self: &Arc<Self>, ino: Ino, index: u32, slot: u32) -> Result<()> {
+    /// Compacts a chunk if that is worth it, or if it is `wanted`, if it gets shorter.
+    async fn compact(
+        self: &Arc<Self>,
+        ino: Ino,
+        index: u32,
+        slot: u32,
+        wanted: bool,
+    ) -> Result<()> {
         let list = self.meta.read_chunk(&self.own_call(), ino, index).await?;
-        let Some(plan) = is_worth(&list, self.config.compact_from)
+        let Some(plan) = (wanted || is_worth(&list, self.config.compact_from))
             .then(|| plan(&list))
             .flatten()
         else {

@@ -32,8 +32,7 @@ impl Vfs {
         let core = &self.core;
         let handle = core.handles.find(ino, handle)?;
         if let Kind::Virtual(content) = &handle.kind {
-            let start = (offset as usize).min(content.len());
-            return Ok(vec![content.slice(start..(start + len).min(content.len()))]);
+            return Ok(vec![content.read(offset, len).await]);
         }
         let (file, ahead) = handle.file()?;
         if !handle.flags.readable() && !handle.flags.writable() {

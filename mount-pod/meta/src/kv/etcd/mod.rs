@@ -32,7 +32,7 @@ use super::{
     },
 };
 use crate::{
-    ConnectError, ConnectOptions, Meta, RenewError,
+    Admin, ConnectError, ConnectOptions, RenewError,
     client::Client,
     engine::Terms,
     line::{self, Line},
@@ -62,7 +62,7 @@ pub(crate) async fn connect(
     url: &str,
     password: Option<&Secret>,
     options: ConnectOptions,
-) -> Result<Arc<dyn Meta>, ConnectError> {
+) -> Result<Arc<dyn Admin>, ConnectError> {
     let engine = open(url, password, options).await?;
     Ok(Arc::new(Client::new(engine)))
 }

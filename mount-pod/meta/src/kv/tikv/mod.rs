@@ -23,7 +23,7 @@ use super::{
     store::{Commit, Found, Guard, Key, Limits, Pair, Query, Revision, Seen, Store, Transaction},
 };
 use crate::{
-    ConnectError, ConnectOptions, Meta, RenewError, client::Client, engine::Terms, retry::Failure,
+    Admin, ConnectError, ConnectOptions, RenewError, client::Client, engine::Terms, retry::Failure,
 };
 
 /// What its URLs begin with.
@@ -49,7 +49,7 @@ pub(crate) struct Tikv {
 pub(crate) async fn connect(
     url: &str,
     options: ConnectOptions,
-) -> Result<Arc<dyn Meta>, ConnectError> {
+) -> Result<Arc<dyn Admin>, ConnectError> {
     let target = parse(url)?;
     let unreachable = |reason: String| ConnectError::Unreachable {
         place: target.name.clone(),
