@@ -146,7 +146,7 @@ impl<D: Driver> Sql<D> {
         loop {
             match self.once(terms, how, statements).await {
                 Err(Failure::Lost(reason)) => {
-                    pause.wait(terms, &reason).await.map_err(Failure::Final)?
+                    pause.wait(terms, &reason).await.map_err(Failure::Final)?;
                 }
                 Err(Failure::Again(reason)) => pause
                     .yield_to_others(terms, &reason)

@@ -48,7 +48,7 @@ impl Names {
                 char.is_alphanumeric() || matches!(char, '_' | '`' | '"' | '\'' | '.')
             });
             if let Some(schema) = self.schema.as_ref().filter(|_| is_whole) {
-                out += &format!("\"{schema}\".");
+                out.extend(["\"", schema.as_str(), "\"."]);
             }
             out += stem;
             if let Some(prefix) = &self.prefix {

@@ -233,7 +233,9 @@ fn numbered(text: &str) -> String {
     let mut parts = text.split('?');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for (number, part) in parts.enumerate() {
-        out += &format!("${}{part}", number + 1);
+        out.push('$');
+        out += &(number + 1).to_string();
+        out += part;
     }
     out
 }

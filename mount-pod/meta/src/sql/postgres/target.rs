@@ -104,8 +104,8 @@ fn place(address: &Address, database: &str, names: &Names) -> String {
         ("table_prefix", &names.prefix),
     ] {
         if let Some(value) = value {
-            let mark = if place.contains('?') { '&' } else { '?' };
-            place += &format!("{mark}{name}={value}");
+            let mark = if place.contains('?') { "&" } else { "?" };
+            place.extend([mark, name, "=", value.as_str()]);
         }
     }
     place
