@@ -200,6 +200,30 @@ async fn a_nodes_plugin_may_make_and_delete_its_own_nodes_mount_pods_only() {
     }
 }
 
+#[tokio::test]
+async fn a_nodes_plugin_makes_no_pod_that_reads_a_secret() {
+    let test = Fixture::new("isolation-reads").await.with_driver().await;
+    test.storage_class().await;
+    let (node, pod) = mounted(&test, "data").await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pod.json");
+    let name = path.to_string_lossy().into_owned();
+    let create = ["--namespace", chart::MOUNT_NAMESPACE, "--dry-run=server"];
+    let create = [&["create", "-f", &name], &create[..]].concat();
+    let spoil: [fn(&mut Value); 3] = [
+        |spec| spec["volumes"] = json!([{"name": "keeper", "secret": {"secretName": "any"}}]),
+        |spec| spec["automountServiceAccountToken"] = json!(true),
+        |spec| spec["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "any"}}]),
+    ];
+    for spoil in spoil {
+        let mut pod = another_like(&pod);
+        spoil(&mut pod["spec"]);
+        fs::write(&path, pod.to_string()).unwrap();
+        let refused = test.as_node_plugin(&node, &create).unwrap_err().to_string();
+        assert!(refused.contains("read no Secret"), "{refused}");
+    }
+}
+
 /// The same pod by another name.
 fn another_like(pod: &Pod) -> Value {
     let name = format!("{}-2", pod.metadata.name.as_deref().unwrap());
