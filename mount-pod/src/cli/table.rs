@@ -12,15 +12,15 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width + 2)).collect();
     let rule = format!("+{}", rules.join("+"));
     let line = |cells: &[String]| {
-        let mut out = String::new();
-        for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-            out += &if column == 0 {
+        let cell = |(column, (cell, width)): (usize, (&String, &usize))| {
+            if column == 0 {
                 format!("| {cell:<width$} ")
             } else {
                 format!("| {cell:>width$} ")
-            };
-        }
-        out + "|"
+            }
+        };
+        let cells: Vec<String> = cells.iter().zip(&widths).enumerate().map(cell).collect();
+        cells.concat() + "|"
     };
     let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
     let mut lines = vec![format!("{rule}+"), line(&heads), format!("{rule}+")];
