@@ -30,7 +30,7 @@ use carafe_types::{Attr, CHUNK_SIZE, Error, Ino, Result, Secret, SessionId, Slic
 use self::{
     known::{Known, Recent},
     split::Split,
-    store::{Commit, Guard, Query, Seen, Store, Transaction},
+    store::{Commit, Guard, Pair, Query, Revision, Seen, Store, Transaction},
     view::{Notes, View},
 };
 use crate::{
@@ -47,6 +47,9 @@ const MOST_COMMITS: usize = 20;
 /// Bytes that one transaction copies by reference.
 const MOST_COPIED: u64 = 8 * CHUNK_SIZE;
 
+/// So many conflicts in a row before others are let by.
+const CONFLICTS: u32 = 4;
+
 /// The engine over a store.
 pub(crate) struct Kv<S> {
     store: S,
@@ -58,6 +61,7 @@ struct Run {
     known: Known,
     guesses: bool,
     pause: Pause,
+    conflicts: u32,
     /// The holes that were made before.
     holes: Vec<Mutation>,
 }
@@ -78,6 +82,7 @@ impl Run {
             known: Known::default(),
             guesses: true,
             pause: Pause::default(),
+            conflicts: 0,
             holes: Vec::new(),
         }
     }
@@ -86,6 +91,21 @@ impl Run {
     fn start_again(&mut self) {
         self.known = Known::default();
         self.guesses = false;
+    }
+
+    /// Goes on from what a commit found instead of what was read. That is fresh and worth
+    /// a try at once; only now and then others are let by, and then it is fresh no more.
+    async fn changed(&mut self, terms: Terms, at: Revision, pairs: Vec<Pair>) -> Result<()> {
+        self.conflicts += 1;
+        if self.conflicts.is_multiple_of(CONFLICTS) {
+            self.pause.yield_to_others(terms).await?;
+            self.known = Known::default();
+            self.guesses = true;
+        } else {
+            self.known.start_again(at, pairs);
+            self.guesses = false;
+        }
+        Ok(())
     }
 }
 
@@ -194,9 +214,7 @@ impl<S: Store> Kv<S> {
                 for (key, seen) in &pairs {
                     known::remember(&self.recent, key, seen);
                 }
-                run.known.start_again(at, pairs);
-                run.guesses = false;
-                run.pause.yield_to_others(terms).await?;
+                run.changed(terms, at, pairs).await?;
                 Ok(None)
             }
             Err(Failure::Lost(reason)) => {

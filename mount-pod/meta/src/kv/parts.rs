@@ -53,9 +53,7 @@ impl<S: Store> Kv<S> {
                     return Ok(());
                 }
                 Ok(Commit::Conflict(at, pairs)) => {
-                    run.known.start_again(at, pairs);
-                    run.guesses = false;
-                    run.pause.yield_to_others(terms).await?;
+                    run.changed(terms, at, pairs).await?;
                 }
                 Err(Failure::Lost(reason)) => {
                     run.start_again();
