@@ -12,7 +12,7 @@ fn an_unformatted_engine_says_what_to_do() {
 
 #[test]
 fn an_engine_that_is_not_built_lists_those_that_are() {
-    let said = carafe_fails(&["status", "mysql://user:hunter2@host/db"]);
+    let said = carafe_fails(&["status", "tikv://user:hunter2@host/db"]);
     assert!(
         said.contains("sqlite3") && said.contains("redis"),
         "lists what is built: {said}"
