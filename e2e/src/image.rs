@@ -13,7 +13,6 @@ use crate::run::{NODES, Run};
 use crate::shell;
 use crate::tools::{Tools, repository};
 
-/// The image that holds pods' namespaces.
 /// Shell and small tools for test pods.
 pub const TOOLBOX: &str = "carafe.io/toolbox:1";
 /// The cluster's DNS server.

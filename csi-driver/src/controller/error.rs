@@ -34,6 +34,9 @@ pub enum CreateError {
     /// The size makes no sense.
     #[error("{0}")]
     Size(&'static str),
+    /// The option `subdir` leaves the file system.
+    #[error("the path {0:?} is not allowed: correct subdir in mountOptions")]
+    Subdir(String),
     /// A volume shall be made from another.
     #[error(
         "volumes from snapshots or other volumes are not possible with this version: create an empty claim and copy"
@@ -74,6 +77,7 @@ impl From<CreateError> for Status {
             | CreateError::Capability(_)
             | CreateError::NoSecret
             | CreateError::Source
+            | CreateError::Subdir(_)
             | CreateError::Secret(_)
             | CreateError::Parameter(_)
             | CreateError::Option(_)

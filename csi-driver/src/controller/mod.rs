@@ -31,7 +31,7 @@ pub use pattern::{Names, PatternError, Tags};
 pub use reclaim::{Reclaimer, reclaim};
 
 use crate::{
-    attributes::{CLAIM_NAME, CLAIM_NAMESPACE, MOUNT_OPTIONS, SUB_PATH},
+    attributes::{CLAIM_NAME, CLAIM_NAMESPACE, MOUNT_OPTIONS, SUB_PATH, clean, join},
     capability,
     lock::KeyedLock,
     proto::csi::{
@@ -83,12 +83,13 @@ impl ControllerService {
         let capacity = capacity(request.capacity_range.as_ref()).map_err(CreateError::Size)?;
         let parameters = Parameters::read(&request.parameters)?;
         let options = options(&request, &parameters)?;
+        let subdir = clean(&options.subdir).map_err(CreateError::Subdir)?;
         let secret = secret(&request.secrets)?.ok_or(CreateError::NoSecret)?;
         let _turn = self.locks.turn(&request.name, TURN_PATIENCE).await?;
         let path = self.path(&request.name, &parameters).await?;
         let volume = NewVolume {
             id: request.name,
-            path: below(&options.subdir, &path),
+            path: join(&subdir, &path),
             capacity,
             inodes: parameters.inodes,
             share: parameters.share,
@@ -278,15 +279,6 @@ fn options(
         .iter()
         .flat_map(capability::mount_flags);
     MountOptions::parse(parameters.mount_options.iter().cloned().chain(flags))
-}
-
-/// The volume's directory, where the node plugin mounts it: below the one that the
-/// option `subdir` chooses.
-fn below(subdir: &str, path: &str) -> String {
-    match subdir.trim_matches('/') {
-        "" => path.to_owned(),
-        subdir => format!("{subdir}/{path}"),
-    }
 }
 
 /// What the node plugin gets to see of a volume.

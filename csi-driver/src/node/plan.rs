@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    attributes::{CLAIM_NAME, MOUNT_OPTIONS, SUB_PATH},
+    attributes::{CLAIM_NAME, MOUNT_OPTIONS, SUB_PATH, clean, join},
     config::MountPodArgs,
 };
 
@@ -130,7 +130,7 @@ pub(super) fn arguments(
     Ok(MountArguments {
         volume: request.id.clone(),
         file_system: request.secret.name.clone(),
-        subdir: joined(&options.subdir, sub_path)?,
+        subdir: directory(&options.subdir, sub_path)?,
         read_only: request.read_only || options.read_only,
         options,
         mount_point: request.staging.to_string_lossy().into_owned(),
@@ -140,21 +140,10 @@ pub(super) fn arguments(
     })
 }
 
-/// The volume's path below the directory that the options choose.
-fn joined(subdir: &str, sub_path: &str) -> Result<String, PlanError> {
-    let mut parts = Vec::new();
-    for path in [subdir, sub_path] {
-        for part in path
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-        {
-            if part == ".." {
-                return Err(PlanError::SubPath(path.to_owned()));
-            }
-            parts.push(part);
-        }
-    }
-    Ok(parts.join("/"))
+/// Where the volume lies in its file system.
+fn directory(subdir: &str, sub_path: &str) -> Result<String, PlanError> {
+    let clean = |path| clean(path).map_err(PlanError::SubPath);
+    Ok(join(&clean(subdir)?, &clean(sub_path)?))
 }
 
 /// `carafe-<node>-<claim>-<hash>`: readable, and the same for the same volume and node.

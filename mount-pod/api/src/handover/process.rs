@@ -67,7 +67,7 @@ pub(super) fn process_of(connection: &OwnedFd, pid: Pid) -> Result<Process, Hand
     let polled = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now)));
     polled.map_err(HandoverError::os("look at a connection"))?;
     if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-        return Err(HandoverError::os("hold the client's process")(Errno::SRCH));
+        return Err(HandoverError::Closed);
     }
     Ok(process)
 }

@@ -201,3 +201,23 @@ macro_rules! on_every_engine {
     )*};
 }
 pub(crate) use on_every_engine;
+
+/// The same, of those engines that keep access control lists.
+macro_rules! on_engines_with_lists {
+    ($($name:ident ($format:expr);)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name(crate::engines::sqlite(&$format).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_redis() {
+                super::$name(crate::engines::redis(&$format).await).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_engines_with_lists;
