@@ -371,7 +371,7 @@ async fn what_is_wrong_is_said_and_no_secret_with_it() {
     };
     let cases = [
         (
-            with("metaurl", "postgres://user:hunter2@db/x"),
+            with("metaurl", "tikv://user:hunter2@db/x"),
             Code::InvalidArgument,
             "redis://",
         ),

@@ -79,24 +79,33 @@ impl Kept {
         self.signal(Signal::CONT);
     }
 
-    /// Kills the server and leaves its directory.
+    /// Kills the server and leaves its directory. Its processes hold what they share
+    /// until the last has ended: a server that starts before that refuses to.
     pub(crate) fn kill(&mut self) {
+        let children = self.children();
         self.end("keep\n");
+        let until = Instant::now() + Duration::from_secs(20);
+        let is_there = |pid: &i32| Path::new(&format!("/proc/{pid}/exe")).exists();
+        while children.iter().any(is_there) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn children(&self) -> Vec<i32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.pid);
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let numbers = children.split_whitespace();
+        numbers.filter_map(|pid| pid.parse().ok()).collect()
     }
 
     fn signal(&self, signal: Signal) {
-        let children = format!("/proc/{0}/task/{0}/children", self.pid);
         let send = |pid: i32| {
             // A child may have ended since.
             let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
         };
         // The parent first, so that it makes no more children.
         send(self.pid);
-        let children = fs::read_to_string(children).unwrap_or_default();
-        children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .for_each(send);
+        self.children().into_iter().for_each(send);
     }
 
     fn end(&mut self, word: &str) {
