@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use carafe_api::VolumeSecret;
 use carafe_jobs::{Budget, Jobs, Report};
+use futures_util::{StreamExt, stream};
 use k8s_openapi::api::{core::v1::Secret, storage::v1::StorageClass};
 use kube::{Api, Client, api::ListParams};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ const BUDGET: Budget = Budget {
     step: 1000,
     time: Duration::from_mins(1),
 };
+/// How many file systems are visited at once.
+const AT_ONCE: usize = 8;
 /// A class names its Secret so.
 const SECRET_NAME: &str = "csi.storage.k8s.io/provisioner-secret-name";
 const SECRET_NAMESPACE: &str = "csi.storage.k8s.io/provisioner-secret-namespace";
@@ -56,19 +59,24 @@ impl Reclaimer {
         }
     }
 
+    /// Several file systems at once: one whose engine is down must not hold up the others.
     async fn round(&self) {
-        for secret in self.secrets().await {
-            let Ok(system) = self.engines.open(&secret, false).await else {
-                continue;
-            };
-            let report = reclaim(&system).await;
-            if report != Report::default() {
-                tracing::info!(
-                    engine = system.meta.name(),
-                    ?report,
-                    "reclaimed deleted data"
-                );
-            }
+        stream::iter(self.secrets().await)
+            .for_each_concurrent(AT_ONCE, |secret| async move { self.visit(&secret).await })
+            .await;
+    }
+
+    async fn visit(&self, secret: &VolumeSecret) {
+        let Ok(system) = self.engines.open(secret, false).await else {
+            return;
+        };
+        let report = reclaim(&system).await;
+        if report != Report::default() {
+            tracing::info!(
+                engine = system.meta.name(),
+                ?report,
+                "reclaimed deleted data"
+            );
         }
     }
 

@@ -81,7 +81,12 @@ impl Jobs {
         for chore in Chore::ALL {
             if let Err(error) = self.chore(chore, budget, cancel, &mut report).await {
                 tracing::warn!(?chore, %error, "background work stopped and is tried again in the next round");
+                // The engine does not answer: the other chores would wait as long.
+                let is_silent = matches!(error, Error::TimedOut(_));
                 report.failures.push((chore, error));
+                if is_silent {
+                    break;
+                }
             }
         }
         report
