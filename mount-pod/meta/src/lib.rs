@@ -5,6 +5,7 @@
 //! **call** is one request's context (who asks, until when, and under which
 //! idempotency key). A **volume** here is a sub-directory that a claim owns.
 
+mod address;
 mod admin;
 mod call;
 mod client;
@@ -25,6 +26,7 @@ mod retry;
 mod session;
 mod sql;
 mod sqlite;
+mod tls;
 mod volume;
 
 use std::sync::Arc;

@@ -25,6 +25,9 @@ impl From<Failure> for Error {
     }
 }
 
+/// Why a guard does not hold, over and over.
+pub(crate) const CONTENDED: &str = "other clients change the same inodes all the time";
+
 /// Growing pauses with jitter.
 #[derive(Default)]
 pub(crate) struct Pause {
@@ -41,19 +44,14 @@ impl Pause {
 
     /// As [`Pause::wait`], for a guard that did not hold: another client was first,
     /// and the next try is worth making soon.
-    pub(crate) async fn yield_to_others(&mut self, terms: Terms) -> Result<()> {
+    pub(crate) async fn yield_to_others(&mut self, terms: Terms, reason: &str) -> Result<()> {
         self.tries += 1;
         let most = if self.tries <= 2 {
             0
         } else {
             100 << self.tries.min(9)
         };
-        self.sleep(
-            terms,
-            below(most),
-            "other clients change the same inodes all the time",
-        )
-        .await
+        self.sleep(terms, below(most), reason).await
     }
 
     async fn sleep(&self, terms: Terms, micros: u64, reason: &str) -> Result<()> {

@@ -23,6 +23,13 @@ fn peer(volume: &Volume, command: &[&str], arguments: &[&str]) -> (bool, String)
     )
 }
 
+/// Whether the peer warns of the volume. How slow a busy machine's database is
+/// says nothing of it.
+fn warns(said: &str) -> bool {
+    let mut lines = said.lines();
+    lines.any(|line| line.contains("<WARNING>") && !line.contains("latency"))
+}
+
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,7 +186,7 @@ fn directories(pair: Pair) {
     let said = volume.carafe(&["fsck", "--repair"], &all);
     assert!(said.contains("0 wrong, 2 repaired"), "{pair:?}: {said}");
     let (clean, theirs) = peer(&volume, &["fsck"], &all);
-    assert!(clean && !theirs.contains("<WARNING>"), "{pair:?}: {theirs}");
+    assert!(clean && !warns(&theirs), "{pair:?}: {theirs}");
     volume.carafe(&["fsck"], &all);
     block_on(damage(&volume, "tree"));
     peer(
@@ -273,7 +280,7 @@ fn trees(pair: Pair) {
     volume.carafe(&["fsck"], &[]);
     fsck(&volume);
     let (clean, theirs) = peer(&volume, &["fsck"], &["--path", "/", "-r"]);
-    assert!(clean && !theirs.contains("<WARNING>"), "{pair:?}: {theirs}");
+    assert!(clean && !warns(&theirs), "{pair:?}: {theirs}");
     let peer = PeerMount::new(&volume);
     let theirs = format!("{}/tree", peer.0);
     assert_eq!(contents(&theirs), written, "{pair:?}: for the peer, too");

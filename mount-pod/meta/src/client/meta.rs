@@ -19,9 +19,6 @@ use crate::{
     },
 };
 
-/// A symbolic link's target is at most this long.
-const MAX_TARGET: usize = 4096;
-
 #[async_trait]
 impl<E: Engine> Meta for Client<E> {
     fn name(&self) -> String {
@@ -139,7 +136,7 @@ impl<E: Engine> Meta for Client<E> {
         name: &[u8],
         node: &NewNode,
     ) -> Result<(Ino, Attr)> {
-        check_new(parent, name, node)?;
+        names::check_new(parent, name, node)?;
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
         let ino = self.next_ino(terms).await?;
@@ -159,7 +156,7 @@ impl<E: Engine> Meta for Client<E> {
         exclusive: bool,
         truncate: bool,
     ) -> Result<(Ino, Attr, bool)> {
-        check_new(parent, name, node)?;
+        names::check_new(parent, name, node)?;
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
         let ino = self.next_ino(terms).await?;
@@ -189,7 +186,7 @@ impl<E: Engine> Meta for Client<E> {
     }
 
     async fn unlink(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
-        check_removal(call, parent, name)?;
+        names::check_removal(call, parent, name)?;
         let terms = Self::terms(call);
         let ctx = self.deleting_ctx(call, terms).await?;
         let name = name.to_vec();
@@ -200,7 +197,7 @@ impl<E: Engine> Meta for Client<E> {
     }
 
     async fn rmdir(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
-        check_removal(call, parent, name)?;
+        names::check_removal(call, parent, name)?;
         if parent == Ino::TRASH {
             return Err(Error::NotPermitted);
         }
@@ -222,7 +219,7 @@ impl<E: Engine> Meta for Client<E> {
         new_name: &[u8],
         flags: RenameFlags,
     ) -> Result<(Ino, Attr)> {
-        check_removal(call, parent, name)?;
+        names::check_removal(call, parent, name)?;
         names::check_new_place(new_parent, new_name)?;
         let terms = Self::terms(call);
         let ctx = self.deleting_ctx(call, terms).await?;
@@ -592,81 +589,9 @@ impl<E: Engine> Meta for Client<E> {
     }
 }
 
-impl<E: Engine> Client<E> {
-    /// Whether a session keeps a nameless inode. What an earlier worker of the
-    /// session left is read once; then this client knows.
-    async fn is_sustained(&self, terms: Terms, session: SessionId, ino: Ino) -> Result<bool> {
-        if !self.sustained.lock().loaded.contains(&session) {
-            let left = self.engine.sustained(terms, session).await?;
-            let mut sustained = self.sustained.lock();
-            sustained
-                .inodes
-                .extend(left.into_iter().map(|ino| (session, ino)));
-            sustained.loaded.insert(session);
-        }
-        Ok(self.sustained.lock().inodes.contains(&(session, ino)))
-    }
-
-    /// What a directory that crosses a quota's border uses.
-    pub(super) async fn moved_tree(
-        &self,
-        terms: Terms,
-        ctx: &crate::ops::Ctx,
-        parent: Ino,
-        name: &[u8],
-        new_parent: Ino,
-    ) -> Result<Option<(i64, i64)>> {
-        if ctx.quotas.is_empty() || parent == new_parent {
-            return Ok(None);
-        }
-        let ctx = ctx.clone();
-        if !self
-            .look(terms, move |reads| {
-                rename::crosses_quota(reads, &ctx, parent, new_parent)
-            })
-            .await?
-        {
-            return Ok(None);
-        }
-        let name = name.to_vec();
-        match self
-            .look(terms, move |reads| reads.entry(parent, &name))
-            .await?
-        {
-            Some(entry) if entry.kind == carafe_types::FileType::Directory => {
-                self.usage_with(terms, entry.ino).await.map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
 /// Random bytes: a nonce seals one secret of one setting.
 fn nonce() -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce.copy_from_slice(&uuid::Uuid::new_v4().into_bytes()[..12]);
     nonce
-}
-
-fn check_new(parent: Ino, name: &[u8], node: &NewNode) -> Result<()> {
-    names::check_new_place(parent, name)?;
-    let is_link = node.kind == carafe_types::FileType::Symlink;
-    if is_link && (node.target.is_empty() || node.target.contains(&0)) {
-        return Err(Error::Invalid);
-    }
-    if node.target.len() > MAX_TARGET {
-        Err(Error::NameTooLong)
-    } else {
-        Ok(())
-    }
-}
-
-/// Only root takes things out of the trash.
-fn check_removal(call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
-    names::check_place(parent, name)?;
-    if parent.is_trash() && call.uid != 0 {
-        Err(Error::NotPermitted)
-    } else {
-        Ok(())
-    }
 }

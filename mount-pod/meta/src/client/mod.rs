@@ -273,6 +273,20 @@ impl<E: Engine> Client<E> {
         self.engine.read(terms, Arc::new(look)).await
     }
 
+    /// Whether a session keeps a nameless inode. What an earlier worker of the
+    /// session left is read once; then this client knows.
+    async fn is_sustained(&self, terms: Terms, session: SessionId, ino: Ino) -> Result<bool> {
+        if !self.sustained.lock().loaded.contains(&session) {
+            let left = self.engine.sustained(terms, session).await?;
+            let mut sustained = self.sustained.lock();
+            sustained
+                .inodes
+                .extend(left.into_iter().map(|ino| (session, ino)));
+            sustained.loaded.insert(session);
+        }
+        Ok(self.sustained.lock().inodes.contains(&(session, ino)))
+    }
+
     /// A new inode number.
     async fn next_ino(&self, terms: Terms) -> Result<Ino> {
         let mut stock = self.inodes.lock().await;

@@ -7,7 +7,7 @@ use super::{Client, PATIENCE};
 use crate::{
     Call, Cursor,
     engine::{Engine, Terms},
-    ops::{Ctx, quota, remove, space_of},
+    ops::{Ctx, quota, remove, rename, space_of},
 };
 
 /// Entries that are looked at together.
@@ -23,6 +23,39 @@ struct Waiting {
 }
 
 impl<E: Engine> Client<E> {
+    /// What a directory that crosses a quota's border uses.
+    pub(super) async fn moved_tree(
+        &self,
+        terms: Terms,
+        ctx: &Ctx,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+    ) -> Result<Option<(i64, i64)>> {
+        if ctx.quotas.is_empty() || parent == new_parent {
+            return Ok(None);
+        }
+        let ctx = ctx.clone();
+        if !self
+            .look(terms, move |reads| {
+                rename::crosses_quota(reads, &ctx, parent, new_parent)
+            })
+            .await?
+        {
+            return Ok(None);
+        }
+        let name = name.to_vec();
+        match self
+            .look(terms, move |reads| reads.entry(parent, &name))
+            .await?
+        {
+            Some(entry) if entry.kind == FileType::Directory => {
+                self.usage_with(terms, entry.ino).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// What a directory's tree uses below it: bytes in whole units, and inodes.
     /// Not a snapshot: what changes meanwhile may be counted or not.
     pub(super) async fn usage_below(&self, terms: Terms, dir: Ino) -> Result<(i64, i64)> {

@@ -38,7 +38,7 @@ use crate::{
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Mutation, Planned, Read, Stop},
     record::{self, Recorded},
-    retry::{Failure, Pause},
+    retry::{CONTENDED, Failure, Pause},
 };
 
 /// Slices that one transaction appends: each is a chunk, an inode and their directory,
@@ -98,7 +98,7 @@ impl Run {
     async fn changed(&mut self, terms: Terms, at: Revision, pairs: Vec<Pair>) -> Result<()> {
         self.conflicts += 1;
         if self.conflicts.is_multiple_of(CONFLICTS) {
-            self.pause.yield_to_others(terms).await?;
+            self.pause.yield_to_others(terms, CONTENDED).await?;
             self.known = Known::default();
             self.guesses = true;
         } else {

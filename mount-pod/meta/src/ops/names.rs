@@ -2,10 +2,15 @@
 
 use carafe_types::{Attr, Error, FileType, Ino};
 
-use crate::ops::{Read, Reads, Want, create::TRASH_NAME, existing, existing_dir};
+use crate::{
+    Call, NewNode,
+    ops::{Read, Reads, Want, create::TRASH_NAME, existing, existing_dir},
+};
 
 /// The longest name in bytes.
 const MAX_NAME: usize = 255;
+/// A symbolic link's target is at most this long.
+const MAX_TARGET: usize = 4096;
 
 /// Checks the name of an entry that is looked up or removed.
 pub(crate) fn check_name(name: &[u8]) -> Result<(), Error> {
@@ -37,6 +42,31 @@ pub(crate) fn check_place(parent: Ino, name: &[u8]) -> Result<(), Error> {
 pub(crate) fn check_new_place(parent: Ino, name: &[u8]) -> Result<(), Error> {
     check_place(parent, name)?;
     if parent.is_trash() {
+        Err(Error::NotPermitted)
+    } else {
+        Ok(())
+    }
+}
+
+/// As [`check_new_place`], with what is to be made there.
+pub(crate) fn check_new(parent: Ino, name: &[u8], node: &NewNode) -> Result<(), Error> {
+    check_new_place(parent, name)?;
+    let is_link = node.kind == FileType::Symlink;
+    if is_link && (node.target.is_empty() || node.target.contains(&0)) {
+        return Err(Error::Invalid);
+    }
+    if node.target.len() > MAX_TARGET {
+        Err(Error::NameTooLong)
+    } else {
+        Ok(())
+    }
+}
+
+/// As [`check_place`], for an entry that is to go: only root takes things out of the
+/// trash.
+pub(crate) fn check_removal(call: &Call, parent: Ino, name: &[u8]) -> Result<(), Error> {
+    check_place(parent, name)?;
+    if parent.is_trash() && call.uid != 0 {
         Err(Error::NotPermitted)
     } else {
         Ok(())

@@ -24,7 +24,6 @@ use redis::{Script, Value};
 pub(crate) use connect::connect;
 #[cfg(test)]
 pub(crate) use connect::open;
-pub(crate) use target::percent;
 
 use self::{
     program::Program,
@@ -38,7 +37,7 @@ use crate::{
     guesses::Guesses,
     ops::{Counter, Mutation, Planned, Stop},
     record::{self, Recorded},
-    retry::{Failure, Pause},
+    retry::{CONTENDED, Failure, Pause},
 };
 
 /// What its URLs begin with.
@@ -247,7 +246,7 @@ impl Redis {
                 for ((item, ..), value) in notes.guards.iter().zip(values) {
                     self.learn(item.clone(), Raw::from_value(value), &mut run.known);
                 }
-                run.pause.yield_to_others(terms).await?;
+                run.pause.yield_to_others(terms, CONTENDED).await?;
                 Ok(None)
             }
             Err(Failure::Lost(reason)) => {

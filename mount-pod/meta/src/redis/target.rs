@@ -9,7 +9,10 @@ use redis::{
 };
 use url::Url;
 
-use crate::ConnectError;
+use crate::{
+    ConnectError,
+    address::{given, percent},
+};
 
 /// Where and how, as the URL says.
 #[derive(Clone, PartialEq)]
@@ -73,11 +76,7 @@ pub(super) fn parse(url: &str, password: Option<&Secret>) -> Result<Target, Conn
     }
     let url = Url::parse(url).map_err(|error| bad(&error.to_string()))?;
     let decode = |text: &str| percent(text);
-    let from_url = url.password().map(|password| Secret::new(decode(password)));
-    let password = password
-        .filter(|password| !password.is_empty())
-        .cloned()
-        .or(from_url);
+    let password = given(password, url.password().map(decode));
     let user = Some(decode(url.username())).filter(|user| !user.is_empty());
     let login = Login { user, password };
     let option = |name: &str| {
@@ -148,29 +147,6 @@ pub(super) fn parse(url: &str, password: Option<&Secret>) -> Result<Target, Conn
         tls,
         name,
     })
-}
-
-/// Undoes `%41`.
-pub(crate) fn percent(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let hex = if byte == b'%' {
-            behind
-                .get(..2)
-                .and_then(|hex| std::str::from_utf8(hex).ok())
-        } else {
-            None
-        };
-        let decoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(decoded.unwrap_or(byte));
-        rest = if decoded.is_some() {
-            &behind[2..]
-        } else {
-            behind
-        };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

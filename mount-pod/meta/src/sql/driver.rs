@@ -32,14 +32,42 @@ pub(crate) trait Target: PartialEq + Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// What a pool needs to know.
+    fn common(&self) -> &Common;
+}
+
+/// What every server's URL says.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Common {
     /// The place without secrets, for people; two logins of one place have the same.
-    fn place(&self) -> &str;
-
-    /// How many connections there may be.
-    fn connections(&self) -> usize;
-
+    pub(crate) place: String,
     /// What the tables are called.
-    fn names(&self) -> &Names;
+    pub(crate) names: Names,
+    /// How many connections there may be.
+    pub(crate) connections: usize,
+}
+
+impl Common {
+    /// Connections that a client opens at most, unless the URL says how many.
+    const CONNECTIONS: usize = 16;
+
+    /// `max_open_conns` is the URL's; 0 says nothing.
+    pub(crate) fn new(
+        place: String,
+        names: Names,
+        max_open_conns: Option<&str>,
+    ) -> Result<Self, String> {
+        let connections = match max_open_conns.map_or(Ok(0), str::parse) {
+            Ok(0) => Self::CONNECTIONS,
+            Ok(count) => count,
+            Err(_) => return Err("max_open_conns is not a number".to_owned()),
+        };
+        Ok(Self {
+            place,
+            names,
+            connections,
+        })
+    }
 }
 
 /// A family of servers.

@@ -14,7 +14,6 @@ mod lists;
 mod login;
 mod mysql;
 mod names;
-mod pause;
 mod pool;
 mod postgres;
 mod rows;
@@ -34,7 +33,6 @@ use self::{
     apply::Script,
     driver::{Connection, Driver, Failure, Target},
     item::{Guard, Item},
-    pause::Pause,
     pool::Pool,
     statement::{Rows, Statement, Unmet, Value, values},
     view::{Fetch, Known, Notes, View},
@@ -46,6 +44,7 @@ use crate::{
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Plan, Planned, Stop},
     record::{self, Recorded},
+    retry::{CONTENDED, Pause},
 };
 
 /// What the URLs of these engines begin with.
@@ -259,8 +258,7 @@ impl<D: Driver> Sql<D> {
             Ok(_) => return Ok(Some(planned)),
             Err(Failure::Lost(reason)) => pause.wait(terms, &reason).await?,
             Err(Failure::Unmet(Unmet::Changed)) => {
-                let reason = "other clients change the same inodes all the time";
-                pause.yield_to_others(terms, reason).await?;
+                pause.yield_to_others(terms, CONTENDED).await?;
             }
             Err(Failure::Again(reason)) => pause.yield_to_others(terms, &reason).await?,
             Err(other) => return Err(self.error(other)),
@@ -294,8 +292,8 @@ impl<D: Driver> Engine for Sql<D> {
             return Err(elsewhere(format!("{scheme}://")));
         }
         let target = D::Target::parse(url, password).map_err(RenewError::Unusable)?;
-        if target.place() != self.pool.place() {
-            return Err(elsewhere(target.place().to_owned()));
+        if target.common().place != self.pool.place() {
+            return Err(elsewhere(target.common().place.clone()));
         }
         self.pool.renew(target).await.map_err(RenewError::Pending)
     }

@@ -17,9 +17,8 @@ use super::{
     driver::{Connection, Driver, Target},
     login::Logins,
     names::Names,
-    pause::jitter,
 };
-use crate::{ConnectError, engine::Terms};
+use crate::{ConnectError, engine::Terms, retry::jitter};
 use carafe_types::Result;
 
 /// An idle connection is closed after this time: thousands of clients may share a server.
@@ -68,10 +67,10 @@ impl<D: Driver> Pool<D> {
             connection,
         };
         Self {
-            place: target.place().to_owned(),
-            names: target.names().clone(),
+            place: target.common().place.clone(),
+            names: target.common().names.clone(),
             patience,
-            permits: Semaphore::new(target.connections()),
+            permits: Semaphore::new(target.common().connections),
             logins: Logins::new(target),
             idle: Mutex::new(vec![idle]),
             generation: AtomicU64::new(0),

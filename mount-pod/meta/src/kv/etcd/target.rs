@@ -2,7 +2,11 @@
 
 use carafe_types::Secret;
 
-use crate::{ConnectError, kv::members, redis::percent};
+use crate::{
+    ConnectError,
+    address::{given, percent},
+    kv::members,
+};
 
 /// Where and how, as the URL says.
 #[derive(Clone, PartialEq)]
@@ -58,9 +62,8 @@ pub(super) fn parse(url: &str, password: Option<&Secret>) -> Result<Target, Conn
 
 fn login(user: &str, password: Option<&Secret>) -> Option<(String, Secret)> {
     let (user, from_url) = user.split_once(':').unwrap_or((user, ""));
-    let from_url = Some(Secret::new(percent(from_url)));
-    let given = password.filter(|password| !password.is_empty()).cloned();
-    let password = given.or(from_url).filter(|password| !password.is_empty())?;
+    let password = given(password, Some(percent(from_url)));
+    let password = password.filter(|password| !password.is_empty())?;
     Some((percent(user), password)).filter(|(user, _)| !user.is_empty())
 }
 

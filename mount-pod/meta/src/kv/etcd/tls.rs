@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig,
+    crypto::aws_lc_rs,
+    pki_types::{PrivateKeyDer, pem::PemObject},
 };
 
 use super::target::Tls;
+use crate::tls::{Lenient, certificates, roots};
 
 /// What a connection is made with; the error says which file is of no use.
 pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
@@ -20,14 +20,15 @@ pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     let builder = if tls.insecure {
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .with_custom_certificate_verifier(Arc::new(Lenient::any(provider)))
     } else {
-        builder.with_root_certificates(roots(tls)?)
+        let roots = roots(tls.root.as_deref()).map_err(|error| format!("cacert: {error}"))?;
+        builder.with_root_certificates(roots)
     };
     let mut config = match &tls.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = certificates("cert", certificate)?;
+            let chain = certificates(certificate).map_err(|error| format!("cert: {error}"))?;
             let key =
                 PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("key: {error}"))?;
             builder
@@ -37,78 +38,4 @@ pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
-}
-
-fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| format!("{what}: {error}"))?;
-    if found.is_empty() {
-        Err(format!("{what}: there is no certificate in it"))
-    } else {
-        Ok(found)
-    }
-}
-
-fn roots(tls: &Tls) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(pem) = &tls.root {
-        for certificate in certificates("cacert", pem)? {
-            roots
-                .add(certificate)
-                .map_err(|error| format!("cacert: {error}"))?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    Ok(roots)
-}
-
-/// Takes any certificate for the server's, as `insecure-skip-verify` asks; that the
-/// server holds its key is still checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tikv_client::Config;
 
-use crate::{ConnectError, kv::members, redis::percent};
+use crate::{ConnectError, address::percent, kv::members};
 
 /// Where and how, as the URL says.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,11 +27,11 @@ pub(super) async fn dial(target: &Target, patience: Duration) -> Result<Session,
     // Whoever uses this library may have chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let unreachable = |reason| ConnectError::Unreachable {
-        place: target.place().to_owned(),
+        place: target.common().place.clone(),
         reason,
     };
     match tokio::time::timeout(patience, connect(target)).await {
-        Ok(Ok(connection)) => Ok(Session::new(connection, target.names().clone())),
+        Ok(Ok(connection)) => Ok(Session::new(connection, target.common().names.clone())),
         Ok(Err(error)) => Err(explain(target, &error)),
         Err(_) => Err(unreachable(format!(
             "no answer within {} s",
@@ -94,7 +94,7 @@ fn ssl(tls: Tls) -> Option<SslOpts> {
 }
 
 fn explain(target: &Target, error: &Error) -> ConnectError {
-    let place = target.place().to_owned();
+    let place = target.common().place.clone();
     let reason = match error {
         Error::Server(said) if matches!(said.code, 1045 | 1698) => {
             let given = if target.password.is_some() {

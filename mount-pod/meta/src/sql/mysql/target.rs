@@ -7,10 +7,10 @@ use carafe_types::Secret;
 
 use crate::{
     ConnectError,
+    address::given,
     sql::{
-        driver,
+        driver::{Common, Target},
         names::Names,
-        postgres::{CONNECTIONS, given},
     },
 };
 
@@ -22,9 +22,7 @@ pub(crate) struct MySql {
     pub(super) password: Option<Secret>,
     pub(super) database: String,
     pub(super) tls: Tls,
-    names: Names,
-    connections: usize,
-    place: String,
+    common: Common,
 }
 
 /// The server's address.
@@ -49,7 +47,7 @@ pub(super) enum Tls {
     On,
 }
 
-impl driver::Target for MySql {
+impl Target for MySql {
     /// Reads the URL as JuiceFS reads it.
     fn parse(url: &str, password: Option<&Secret>) -> Result<Self, ConnectError> {
         let bad = |what: &str| ConnectError::BadUrl(what.to_owned());
@@ -72,39 +70,22 @@ impl driver::Target for MySql {
         }
         let address = address_of(address).ok_or_else(|| bad(form))?;
         let names = Names::new(None, option("table_prefix")).map_err(|what| bad(&what))?;
-        let connections = option("max_open_conns").map_or(Ok(0), |count| {
-            count
-                .parse()
-                .map_err(|_| bad("max_open_conns is not a number"))
-        })?;
         let tls = tls_of(option("tls").as_deref(), &address)
             .ok_or_else(|| bad("tls is none of true, skip-verify, preferred, false"))?;
+        let place = place(&address, database, &names);
+        let common = Common::new(place, names, option("max_open_conns").as_deref());
         Ok(Self {
-            place: place(&address, database, &names),
             user: user.to_owned(),
             password: given(password, in_url.filter(|password| !password.is_empty())),
             database: database.to_owned(),
-            connections: if connections == 0 {
-                CONNECTIONS
-            } else {
-                connections
-            },
+            common: common.map_err(|what| bad(&what))?,
             address,
             tls,
-            names,
         })
     }
 
-    fn place(&self) -> &str {
-        &self.place
-    }
-
-    fn connections(&self) -> usize {
-        self.connections
-    }
-
-    fn names(&self) -> &Names {
-        &self.names
+    fn common(&self) -> &Common {
+        &self.common
     }
 }
 
@@ -156,7 +137,6 @@ fn place(address: &Address, database: &str, names: &Names) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::driver::Target as _;
 
     fn target(url: &str) -> MySql {
         MySql::parse(url, None).unwrap_or_else(|error| panic!("{error}"))
@@ -165,12 +145,12 @@ mod tests {
     #[test]
     fn urls_are_read_as_juicefs_reads_them() {
         let full = target("mysql://me:p@ss/w:rd@(host:3307)/jfs?tls=skip-verify&x=y");
-        assert_eq!(full.place(), "mysql://(host:3307)/jfs");
+        assert_eq!(full.common.place, "mysql://(host:3307)/jfs");
         assert_eq!(full.password, Some(Secret::new("p@ss/w:rd")));
         assert_eq!((full.user.as_str(), full.tls), ("me", Tls::SkipVerify));
         let socket = target("mysql://me@unix(/run/mysqld/mysqld.sock)/jfs?table_prefix=v1");
         assert_eq!(
-            socket.place(),
+            socket.common.place,
             "mysql://unix(/run/mysqld/mysqld.sock)/jfs?table_prefix=v1"
         );
         let six = target("mysql://me:@tcp([::1])/jfs");

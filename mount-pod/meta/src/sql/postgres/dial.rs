@@ -11,10 +11,10 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::{
     connection::Session,
-    target::{Address, Postgres as Target},
+    target::{Address, Postgres},
     tls::Stream,
 };
-use crate::ConnectError;
+use crate::{ConnectError, sql::driver::Target};
 
 /// What to do about a login that is missing or wrong.
 const REMEDY: &str =
@@ -23,24 +23,19 @@ const REMEDY: &str =
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// A new connection, logged in.
-pub(super) async fn dial(target: &Target, patience: Duration) -> Result<Session, ConnectError> {
-    let place = || driver_place(target);
+pub(super) async fn dial(target: &Postgres, patience: Duration) -> Result<Session, ConnectError> {
     match tokio::time::timeout(patience, connect(target)).await {
         Ok(connected) => connected,
         Err(_) => Err(ConnectError::Unreachable {
-            place: place(),
+            place: target.common().place.clone(),
             reason: format!("no answer within {} s", patience.as_secs()),
         }),
     }
 }
 
-fn driver_place(target: &Target) -> String {
-    crate::sql::driver::Target::place(target).to_owned()
-}
-
-async fn connect(target: &Target) -> Result<Session, ConnectError> {
+async fn connect(target: &Postgres) -> Result<Session, ConnectError> {
     let unreachable = |reason: String| ConnectError::Unreachable {
-        place: driver_place(target),
+        place: target.common().place.clone(),
         reason,
     };
     let (stream, host) = open(&target.address)
@@ -56,7 +51,12 @@ async fn connect(target: &Target) -> Result<Session, ConnectError> {
     });
     let task = task.abort_handle();
     let is_direct = is_direct(&client).await.map_err(explained)?;
-    Ok(Session::new(client, task, is_direct, target.names.clone()))
+    Ok(Session::new(
+        client,
+        task,
+        is_direct,
+        target.common().names.clone(),
+    ))
 }
 
 async fn open(address: &Address) -> std::io::Result<(Box<dyn Stream>, &str)> {
@@ -73,7 +73,7 @@ async fn open(address: &Address) -> std::io::Result<(Box<dyn Stream>, &str)> {
     })
 }
 
-fn config(target: &Target) -> Config {
+fn config(target: &Postgres) -> Config {
     let mut config = Config::new();
     config
         .dbname(&target.database)
@@ -106,8 +106,8 @@ async fn is_direct(client: &Client) -> Result<bool, tokio_postgres::Error> {
     Ok(answering == Some(named))
 }
 
-fn explain(target: &Target, error: &tokio_postgres::Error) -> ConnectError {
-    let place = driver_place(target);
+fn explain(target: &Postgres, error: &tokio_postgres::Error) -> ConnectError {
+    let place = target.common().place.clone();
     let Some(said) = error.as_db_error() else {
         let source = std::error::Error::source(error);
         let reason = source.map_or_else(|| error.to_string(), ToString::to_string);

@@ -8,7 +8,6 @@ mod tls;
 
 use std::time::Duration;
 
-pub(crate) use self::target::{CONNECTIONS, given};
 use self::{connection::Session, target::Postgres as Target};
 use super::{
     driver::{Connection, Driver, Failure},

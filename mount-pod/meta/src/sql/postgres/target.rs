@@ -8,11 +8,12 @@ use url::Url;
 use super::tls::{self, Tls};
 use crate::{
     ConnectError,
-    sql::{driver, names::Names},
+    address::{given, percent},
+    sql::{
+        driver::{Common, Target},
+        names::Names,
+    },
 };
-
-/// Connections that a client opens at most, unless the URL says how many.
-pub(crate) const CONNECTIONS: usize = 16;
 
 /// Where and how, as the URL says.
 #[derive(Clone, PartialEq)]
@@ -22,9 +23,7 @@ pub(crate) struct Postgres {
     pub(super) password: Option<Secret>,
     pub(super) database: String,
     pub(super) tls: Tls,
-    pub(super) names: Names,
-    connections: usize,
-    place: String,
+    common: Common,
 }
 
 /// The server's address.
@@ -36,7 +35,7 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
-impl driver::Target for Postgres {
+impl Target for Postgres {
     /// Reads the URL as JuiceFS reads it.
     fn parse(url: &str, password: Option<&Secret>) -> Result<Self, ConnectError> {
         let bad = |what: String| ConnectError::BadUrl(what);
@@ -44,11 +43,6 @@ impl driver::Target for Postgres {
         let option = |name: &str| parts.option(name);
         let address = parts.address().map_err(bad)?;
         let names = Names::new(option("search_path"), option("table_prefix")).map_err(bad)?;
-        let connections = option("max_open_conns").map_or(Ok(CONNECTIONS), |count| {
-            count
-                .parse()
-                .map_err(|_| bad("max_open_conns is not a number".into()))
-        })?;
         let user = option("user").or_else(|| parts.user.clone());
         let database = option("dbname").unwrap_or_else(|| parts.database.clone());
         if database.is_empty() {
@@ -57,41 +51,20 @@ impl driver::Target for Postgres {
             ));
         }
         let place = place(&address, &database, &names);
+        let common = Common::new(place, names, option("max_open_conns").as_deref());
         Ok(Self {
             tls: tls::parse(option, &address).map_err(bad)?,
             password: given(password, option("password").or(parts.password.clone())),
-            connections: if connections == 0 {
-                CONNECTIONS
-            } else {
-                connections
-            },
             address,
             user,
             database,
-            names,
-            place,
+            common: common.map_err(bad)?,
         })
     }
 
-    fn place(&self) -> &str {
-        &self.place
+    fn common(&self) -> &Common {
+        &self.common
     }
-
-    fn connections(&self) -> usize {
-        self.connections
-    }
-
-    fn names(&self) -> &Names {
-        &self.names
-    }
-}
-
-/// The password that stands apart goes above the URL's.
-pub(crate) fn given(apart: Option<&Secret>, in_url: Option<String>) -> Option<Secret> {
-    apart
-        .filter(|password| !password.is_empty())
-        .cloned()
-        .or_else(|| in_url.map(Secret::new))
 }
 
 fn place(address: &Address, database: &str, names: &Names) -> String {
@@ -172,25 +145,9 @@ impl Parts {
     }
 }
 
-/// Undoes `%41`.
-fn percent(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let hex = behind
-            .get(..2)
-            .filter(|_| byte == b'%')
-            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        out.push(hex.unwrap_or(byte));
-        rest = if hex.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::driver::Target as _;
 
     fn target(url: &str) -> Postgres {
         Postgres::parse(url, None).unwrap_or_else(|error| panic!("{error}"))
@@ -199,7 +156,10 @@ mod tests {
     #[test]
     fn urls_are_read_as_juicefs_reads_them() {
         let full = target("postgres://me:p%40ss@host/jfs?search_path=vol&sslmode=disable");
-        assert_eq!(full.place(), "postgres://host:5432/jfs?search_path=vol");
+        assert_eq!(
+            full.common.place,
+            "postgres://host:5432/jfs?search_path=vol"
+        );
         assert_eq!(full.user.as_deref(), Some("me"));
         assert_eq!(full.password, Some(Secret::new("p@ss")));
         let socket = target("postgresql://me@/jfs?host=/run/postgresql&max_open_conns=3");
@@ -207,7 +167,7 @@ mod tests {
             socket.address,
             Address::Unix("/run/postgresql/.s.PGSQL.5432".into())
         );
-        assert_eq!(socket.connections(), 3);
+        assert_eq!(socket.common.connections, 3);
         let six = target("postgres://[::1]:7000/jfs");
         assert_eq!(six.address, Address::Tcp("::1".into(), 7000));
         let above = Postgres::parse("postgres://me:old@host/jfs", Some(&Secret::new("new")));

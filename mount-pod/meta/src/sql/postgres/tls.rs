@@ -7,18 +7,15 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    ClientConfig,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
 use super::target::Address;
+use crate::tls::{Lenient, certificates, roots};
 
 /// What the URL wants of TLS, with the contents of the files that it names.
 #[derive(Clone, PartialEq)]
@@ -132,100 +129,15 @@ impl Tls {
             .map_err(|error| format!("sslcert: {error}"))
     }
 
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<Verifier>, String> {
-        let mut verifier = Verifier {
-            provider: Arc::clone(provider),
-            mode: self.mode,
-            chain: None,
-        };
-        if self.mode >= Mode::VerifyCa {
-            let roots = Arc::new(self.trusted()?);
-            let chain =
-                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
-            verifier.chain = Some(chain.map_err(|error| format!("sslrootcert: {error}"))?);
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<Lenient>, String> {
+        let provider = Arc::clone(provider);
+        if self.mode < Mode::VerifyCa {
+            return Ok(Arc::new(Lenient::any(provider)));
         }
+        let wrong = |error| format!("sslrootcert: {error}");
+        let roots = roots(self.roots.as_deref()).map_err(wrong)?;
+        let by_name = self.mode == Mode::VerifyFull;
+        let verifier = Lenient::signed(provider, roots, by_name).map_err(wrong)?;
         Ok(Arc::new(verifier))
-    }
-
-    fn trusted(&self) -> Result<RootCertStore, String> {
-        let mut store = RootCertStore::empty();
-        match &self.roots {
-            Some(roots) => {
-                for root in certificates(roots).map_err(|error| format!("sslrootcert: {error}"))? {
-                    let added = store.add(root);
-                    added.map_err(|error| format!("sslrootcert: {error}"))?;
-                }
-            }
-            None => {
-                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        Ok(store)
-    }
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())
-}
-
-/// Looks at as much of a certificate as the mode wants.
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    mode: Mode,
-    chain: Option<Arc<WebPkiServerVerifier>>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
-        let Some(chain) = &self.chain else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let verified =
-            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
-            Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
-                if self.mode == Mode::VerifyCa =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let schemes = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, schemes)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let schemes = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, schemes)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
