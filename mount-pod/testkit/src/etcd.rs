@@ -14,7 +14,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Server, free_port};
+use crate::{Faulty, Server, free_port};
 
 /// An etcd of one member. It does not flush its files: what it answered survives its own
 /// end, not the machine's.
@@ -85,15 +85,9 @@ impl Etcd {
         self.dir.path().join(name)
     }
 
-    /// The process, for hanging it.
+    /// The process.
     pub fn server(&self) -> &Server {
         &self.server
-    }
-
-    /// Kills it and starts it again on the same port and data.
-    pub fn restart(&mut self) {
-        self.server.kill();
-        self.server = Self::spawn(&self.dir, self.port, self.peer_port, self.tls);
     }
 
     /// Calls etcd's HTTP API: `path` with a JSON message, and a token if one is given.
@@ -107,6 +101,24 @@ impl Etcd {
         let (head, body) = said.split_once("\r\n\r\n").unwrap_or((&said, ""));
         assert!(head.contains(" 200 "), "{path}: {said}");
         body.to_owned()
+    }
+}
+
+impl Faulty for Etcd {
+    fn hang(&self) {
+        self.server.hang();
+    }
+
+    fn resume(&self) {
+        self.server.resume();
+    }
+
+    fn stop(&mut self) {
+        self.server.kill();
+    }
+
+    fn start_again(&mut self) {
+        self.server = Self::spawn(&self.dir, self.port, self.peer_port, self.tls);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod etcd;
+mod fault;
 mod kept;
 mod mariadb;
 mod pgbouncer;
@@ -18,6 +19,7 @@ mod tools;
 
 pub use certificate::Certificate;
 pub use etcd::Etcd;
+pub use fault::Faulty;
 pub use mariadb::MariaDb;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    free_port,
+    Faulty, free_port,
     kept::{Kept, command_as, directory_of, run},
     postgres::unused_name,
     relay,
@@ -127,20 +127,22 @@ impl MariaDb {
         client.args(["--no-defaults", "-uroot", "-BN", "-S"]);
         run(client.arg(self.socket()).args(["-e", text]))
     }
+}
 
-    /// Stops it in its tracks.
-    pub fn hang(&self) {
+impl Faulty for MariaDb {
+    fn hang(&self) {
         self.server.hang();
     }
 
-    /// Lets it go on.
-    pub fn resume(&self) {
+    fn resume(&self) {
         self.server.resume();
     }
 
-    /// Kills it and starts it again on the same port and data.
-    pub fn restart(&mut self) {
+    fn stop(&mut self) {
         self.server.kill();
+    }
+
+    fn start_again(&mut self) {
         self.server = spawn(&self.dir, self.port, &self.arguments);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Certificate, free_port,
+    Certificate, Faulty, free_port,
     kept::{Kept, command_as, directory_of, give, run},
 };
 
@@ -145,20 +145,22 @@ impl Postgres {
         self.sql(&format!("CREATE DATABASE {name} OWNER {name}"));
         self.sql("SELECT pg_reload_conf()");
     }
+}
 
-    /// Stops it in its tracks.
-    pub fn hang(&self) {
+impl Faulty for Postgres {
+    fn hang(&self) {
         self.server.hang();
     }
 
-    /// Lets it go on.
-    pub fn resume(&self) {
+    fn resume(&self) {
         self.server.resume();
     }
 
-    /// Kills it and starts it again on the same port and data.
-    pub fn restart(&mut self) {
+    fn stop(&mut self) {
         self.server.kill();
+    }
+
+    fn start_again(&mut self) {
         // It looks whether the process that it is told of is still there.
         let _ = std::fs::remove_file(self.dir.join("data/postmaster.pid"));
         self.server = spawn(&self.dir, self.port, &self.arguments);

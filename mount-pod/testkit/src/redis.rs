@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{Server, free_port};
+use crate::{Faulty, Server, free_port};
 
 /// A Redis server with an append-only file.
 #[derive(Debug)]
@@ -62,14 +62,26 @@ impl Redis {
         self.dir.path().join("redis.sock")
     }
 
-    /// The process, for hanging it.
+    /// The process.
     pub fn server(&self) -> &Server {
         &self.server
     }
+}
 
-    /// Kills it and starts it again on the same port and data.
-    pub fn restart(&mut self) {
+impl Faulty for Redis {
+    fn hang(&self) {
+        self.server.hang();
+    }
+
+    fn resume(&self) {
+        self.server.resume();
+    }
+
+    fn stop(&mut self) {
         self.server.kill();
+    }
+
+    fn start_again(&mut self) {
         self.server = Self::spawn(&self.dir, self.port, &self.arguments);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_testkit::{Redis, S3, Server};
+use carafe_testkit::{Faulty, Postgres, Redis, S3, Server};
 use tempfile::TempDir;
 
 pub(crate) const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
@@ -27,6 +27,15 @@ impl Pair {
     pub(crate) const ALL: [Self; 2] = [Self::SqliteFile, Self::RedisS3];
 }
 
+/// What happens to an engine's server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It keeps its connections, and answers nobody.
+    Hang,
+    /// It is killed, and started again later.
+    Stop,
+}
+
 /// A formatted volume, mounted or not.
 pub(crate) struct Volume {
     url: String,
@@ -34,6 +43,8 @@ pub(crate) struct Volume {
     mounts: Vec<String>,
     scratch: TempDir,
     redis: Option<Redis>,
+    /// A server of this volume's own.
+    postgres: Option<Postgres>,
     s3: Option<S3>,
     reaper: Reaper,
 }
@@ -52,6 +63,30 @@ impl Volume {
 
     pub(crate) fn mounted(pair: Pair) -> Self {
         let mut volume = Self::formatted(pair);
+        volume.mount(&[]);
+        volume
+    }
+
+    /// On a Redis that flushes each change to its disk before it answers.
+    pub(crate) fn mounted_on_safe_redis() -> Self {
+        let mut volume = Self::unformatted(Pair::RedisS3);
+        let flushed = ["--appendonly", "yes", "--appendfsync", "always"];
+        let redis = Redis::start_with(&[&flushed[..], &["--requirepass", PASSWORD]].concat());
+        volume.url = format!("redis://:{PASSWORD}@{}/1", redis.address());
+        volume.redis = Some(redis);
+        volume.watch();
+        volume.carafe_format(&[]);
+        volume.mount(&[]);
+        volume
+    }
+
+    /// On a PostgreSQL of its own, which the test may take away.
+    pub(crate) fn mounted_on_own_postgres() -> Self {
+        let postgres = Postgres::start();
+        let mut volume = Self::unformatted(Pair::SqliteFile);
+        volume.url = postgres.fresh();
+        volume.postgres = Some(postgres);
+        volume.carafe_format(&[]);
         volume.mount(&[]);
         volume
     }
@@ -82,18 +117,14 @@ impl Volume {
                 )
             }
         };
-        let servers = [
-            redis.as_ref().map(Redis::server),
-            s3.as_ref().map(S3::server),
-        ];
-        let servers = servers.into_iter().flatten().map(Server::pid).collect();
-        let reaper = Reaper::start(scratch.path(), servers);
+        let reaper = Reaper::start(scratch.path(), servers(redis.as_ref(), s3.as_ref()));
         Self {
             url,
             bucket,
             mounts: Vec::new(),
             scratch,
             redis,
+            postgres: None,
             s3,
             reaper,
         }
@@ -250,16 +281,21 @@ impl Volume {
         }
     }
 
-    /// The client's own memory, without the pool that it shares.
-    pub(crate) fn client_memory(&self) -> u64 {
+    /// The processes of the first mount's client: its supervisor and its worker.
+    fn client(&self) -> (String, String) {
         let name = self.mounts[0].trim_matches('/').replace('/', "%2f");
         let supervisor = std::fs::read_to_string(format!("/run/carafe/{name}.pid")).unwrap();
-        let children = format!("/proc/{0}/task/{0}/children", supervisor.trim());
+        let supervisor = supervisor.trim().to_owned();
+        let children = format!("/proc/{supervisor}/task/{supervisor}/children");
         let children = std::fs::read_to_string(children).unwrap();
-        let worker = children
-            .split_whitespace()
-            .next()
-            .expect("a worker serves the mount");
+        let worker = children.split_whitespace().next();
+        let worker = worker.expect("a worker serves the mount").to_owned();
+        (supervisor, worker)
+    }
+
+    /// The client's own memory, without the pool that it shares.
+    pub(crate) fn client_memory(&self) -> u64 {
+        let worker = self.client().1;
         let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
         let line = status
             .lines()
@@ -320,15 +356,74 @@ impl Volume {
         let name = target.trim_matches('/').replace('/', "%2f");
         let pid = std::fs::read_to_string(format!("/run/carafe/{name}.pid")).unwrap();
         run("kill", &["-TERM", pid.trim()]);
-        let deadline = Instant::now() + PATIENCE;
-        while Path::new(&format!("/proc/{}", pid.trim())).exists() {
-            assert!(Instant::now() < deadline, "the client ends after SIGTERM");
-            std::thread::sleep(Duration::from_millis(20));
+        ended(pid.trim());
+    }
+
+    /// Kills the first mount's client, the worker alone or with its supervisor, and
+    /// takes away what is left of the mount.
+    pub(crate) fn kill(&mut self, with_supervisor: bool) {
+        let (supervisor, worker) = self.client();
+        let victims = [worker.as_str(), &supervisor];
+        let victims = &victims[..1 + usize::from(with_supervisor)];
+        run("kill", &[&["-KILL"], victims].concat());
+        ended(&supervisor);
+        ended(&worker);
+        let target = self.mounts.remove(0);
+        if with_supervisor {
+            run("umount", &["-l", &target]);
+        }
+    }
+
+    /// Does to the engine's server what a fault does, for so long.
+    pub(crate) fn endure(&mut self, fault: Fault, time: Duration) {
+        let database = self.database();
+        match fault {
+            Fault::Hang => {
+                database.hang();
+                std::thread::sleep(time);
+                database.resume();
+            }
+            Fault::Stop => {
+                database.stop();
+                std::thread::sleep(time);
+                database.start_again();
+            }
+        }
+        self.watch();
+    }
+
+    /// Has a reaper that knows the processes of now.
+    fn watch(&mut self) {
+        let servers = servers(self.redis.as_ref(), self.s3.as_ref());
+        let next = Reaper::start(self.scratch.path(), servers);
+        std::mem::replace(&mut self.reaper, next).dismiss();
+    }
+
+    fn database(&mut self) -> &mut dyn Faulty {
+        match (&mut self.redis, &mut self.postgres) {
+            (Some(redis), _) => redis,
+            (None, Some(postgres)) => postgres,
+            (None, None) => panic!("a file does not fail like a server"),
         }
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
         serde_json::from_str(&run(CARAFE, &["status", &self.url])).unwrap()
+    }
+}
+
+/// The servers that would outlive this test if it were killed.
+fn servers(redis: Option<&Redis>, s3: Option<&S3>) -> Vec<u32> {
+    let servers = [redis.map(Redis::server), s3.map(S3::server)];
+    servers.into_iter().flatten().map(Server::pid).collect()
+}
+
+/// Waits until a process is gone, or only its parent has not noticed.
+fn ended(pid: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while Path::new(&format!("/proc/{pid}/exe")).exists() {
+        assert!(Instant::now() < deadline, "process {pid} ends");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -8,13 +8,16 @@
 mod acls;
 mod administration;
 mod durability;
+mod faults;
 mod fixture;
 mod large;
+mod load;
 mod options;
 mod peer;
 mod posix;
 mod refusals;
 mod rotation;
+mod sharing;
 mod squash;
 mod stress;
 mod trees;

@@ -35,6 +35,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// That of a listing: a scan of a huge directory takes many trips.
 const LISTING_PATIENCE: Duration = Duration::from_mins(2);
+/// Two heartbeats and a little: a client that lives extends its session meanwhile.
+const SECOND_LOOK: Duration = Duration::from_secs(25);
 /// Inode numbers are taken in batches, as the peer takes them.
 const INODE_BATCH: u64 = 1024;
 /// Slice ids are taken in batches, as the peer takes them.
@@ -56,6 +58,8 @@ pub(crate) struct Client<E> {
     listings: Listings,
     /// The hourly leases that this client took, and when.
     leases: Mutex<HashMap<Counter, i64>>,
+    /// How long a session that looks expired is watched before it is ended.
+    second_look: Duration,
 }
 
 /// The nameless inodes that this client's sessions keep.
@@ -88,6 +92,7 @@ impl<E: Engine> Client<E> {
             trash: Mutex::default(),
             listings: Listings::default(),
             leases: Mutex::default(),
+            second_look: SECOND_LOOK,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     Admin, Call, Compaction, Cursor, LockKind, Meta, NewNode, RenameFlags, SessionInfo, SetAttr,
     SliceCommit,
     engine::Engine,
-    ops::{Counter, Reads, clean::drop_delayed},
+    ops::{Counter, Mutation, Planned, Reads, clean::drop_delayed},
 };
 
 const DAY: u64 = 86_400;
@@ -28,6 +28,7 @@ impl<E: Engine> World<E> {
         }));
         let client = Client {
             clock: clock.clone(),
+            second_look: Duration::ZERO,
             ..Client::new(engine)
         };
         let format = Format {
@@ -360,6 +361,80 @@ async fn a_killed_clone_is_removed_after_a_day<E: Engine>(engine: E) {
     assert_eq!(client.expire_trash(call, 100).await, Ok(1));
 }
 
+/// A clock that jumps ahead finds all sessions expired; those whose clients live say so
+/// before anything of theirs is taken.
+async fn a_clock_that_jumps_ends_no_living_session<E: Engine>(engine: E) {
+    let mut world = World::new(engine, 0).await;
+    world.client.second_look = Duration::from_secs(1);
+    let (client, call) = (&world.client, &world.call);
+    let open = || async {
+        let opened = client.new_session(&Call::internal(), &SessionInfo::default());
+        opened.await.unwrap()
+    };
+    let (living, _dead) = (open().await, open().await);
+    let owner = Call {
+        session: living,
+        ..Call::internal()
+    };
+    let node = NewNode::default();
+    let (ino, _) = client.create(&owner, Ino::ROOT, b"f", &node).await.unwrap();
+    client.flock(&owner, ino, 1, LockKind::Write).await.unwrap();
+    world.pass(3600);
+    client.heartbeat(call, call.session).await.unwrap();
+    // Its client's clock did not jump.
+    let expires = client.now().secs - 3500;
+    let beat = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let extend = Mutation::ExtendSession {
+            session: living,
+            expires,
+        };
+        let terms = Client::<E>::terms(call);
+        let extended = client.plan(terms, move |_| Planned::with((), vec![extend.clone()]));
+        extended.await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(client.clean_stale_sessions(call), beat);
+    assert_eq!(ended, Ok(1), "the dead one");
+    client.heartbeat(&owner, living).await.unwrap();
+    let taken = client.flock(call, ino, 1, LockKind::Write).await;
+    assert_eq!(taken, Err(Error::WouldBlock), "its lock holds");
+}
+
+/// A clock that goes back: sessions live on, what was removed waits for its time, and
+/// work that was leased in the future is done.
+async fn a_clock_that_goes_back_stops_nothing<E: Engine>(engine: E) {
+    let world = World::new(engine, 1).await;
+    let (client, call) = (&world.client, &world.call);
+    world.pass(30 * DAY);
+    client.heartbeat(call, call.session).await.unwrap();
+    world.write(b"early", 0, 7).await;
+    client.unlink(call, Ino::ROOT, b"early").await.unwrap();
+    assert_eq!(
+        client.expire_trash(call, 100).await,
+        Ok(0),
+        "the lease is taken"
+    );
+    world.clock.set_back(Duration::from_secs(30 * DAY));
+    // As another client, which has no leases.
+    client.leases.lock().clear();
+    client.heartbeat(call, call.session).await.unwrap();
+    assert_eq!(client.clean_stale_sessions(call).await, Ok(0));
+    let ino = world.write(b"late", 0, 8).await;
+    let attr = client.getattr(call, ino).await.unwrap();
+    assert_eq!(attr.ctime, client.now(), "times are those of the clock");
+    client.unlink(call, Ino::ROOT, b"late").await.unwrap();
+    world.pass(DAY + 4 * 3600);
+    assert_eq!(
+        client.expire_trash(call, 100).await,
+        Ok(1),
+        "a day after the removal"
+    );
+    assert_eq!(client.getattr(call, ino).await, Err(Error::NotFound));
+    world.pass(30 * DAY);
+    assert_eq!(client.expire_trash(call, 100).await, Ok(1));
+    assert_eq!(world.used().await, (0, 0));
+}
+
 macro_rules! on_all {
     ($($name:ident)*) => {$(
         mod $name {
@@ -395,4 +470,6 @@ on_all! {
     a_new_hour_has_its_own_trash
     replaced_slices_are_given_up_once
     a_killed_clone_is_removed_after_a_day
+    a_clock_that_jumps_ends_no_living_session
+    a_clock_that_goes_back_stops_nothing
 }

@@ -8,6 +8,7 @@ mod data;
 mod engines;
 mod listing;
 mod locks;
+mod model;
 mod names;
 mod once;
 mod quotas;

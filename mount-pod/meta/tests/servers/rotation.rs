@@ -1,20 +1,11 @@
 //! The database's login changes under a client, in either order with the Secret.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use carafe_meta::{Call, ConnectError, RenewError};
 use carafe_types::{Ino, Secret};
 
-use crate::server::{Client, Server, on_every_server};
-
-/// Longer than a refused client pauses between its first attempts.
-const A_WHILE: Duration = Duration::from_millis(300);
+use crate::server::{A_WHILE, Busy, Client, Server, on_every_server};
 
 on_every_server! {
     the_database_changes_first;
@@ -22,54 +13,34 @@ on_every_server! {
     another_place_is_refused;
 }
 
-/// Creates files one after another until told to stop; answers how many.
-fn busy(client: &Client) -> (tokio::task::JoinHandle<usize>, Arc<AtomicBool>) {
-    let (client, stop) = (client.clone(), Arc::new(AtomicBool::new(false)));
-    let stopped = stop.clone();
-    let work = tokio::spawn(async move {
-        let mut done = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            client.create(&format!("busy-{done}")).await;
-            done += 1;
-        }
-        done
-    });
-    (work, stop)
-}
-
-async fn client_of(server: &Server) -> Client {
+async fn client_of(server: &mut impl Server) -> Client {
     server.make_client("one");
     Client::new(&server.client_url("one")).await
 }
 
-async fn the_database_changes_first(server: Server) {
-    let client = client_of(&server).await;
-    let (work, stop) = busy(&client);
+async fn the_database_changes_first(mut server: impl Server) {
+    let client = client_of(&mut server).await;
+    let work = Busy::creating(&client);
     server.set_password("two");
     server.end_connections();
     tokio::time::sleep(A_WHILE).await;
-    assert!(!work.is_finished(), "it waits for a login that works");
+    assert!(!work.has_failed(), "it waits for a login that works");
     // The password apart from the URL, as a Secret has it.
-    let url = server.client_url("one");
-    client
-        .meta
-        .renew_login(&url, Some(&Secret::new("two")))
-        .await
-        .unwrap();
+    let (url, password) = (server.client_url("one"), Secret::new("two"));
+    let renewed = client.meta.renew_login(&url, Some(&password));
+    renewed.await.unwrap();
     client.create("after").await;
-    stop.store(true, Ordering::Relaxed);
-    assert!(work.await.unwrap() > 0);
-    let connections = server.connections();
-    assert!((1..=4).contains(&connections), "{connections} connections");
+    assert!(work.finish().await > 0);
+    if let Some(connections) = server.connections() {
+        assert!((1..=4).contains(&connections), "{connections} connections");
+    }
 }
 
-async fn the_secret_changes_first(server: Server) {
-    let client = client_of(&server).await;
-    let (work, stop) = busy(&client);
-    let early = client
-        .meta
-        .renew_login(&server.client_url("two"), None)
-        .await;
+async fn the_secret_changes_first(mut server: impl Server) {
+    let client = client_of(&mut server).await;
+    let work = Busy::creating(&client);
+    let new_url = server.client_url("two");
+    let early = client.meta.renew_login(&new_url, None).await;
     let Err(RenewError::Pending(ConnectError::Refused { reason, .. })) = &early else {
         panic!("{early:?}");
     };
@@ -82,8 +53,7 @@ async fn the_secret_changes_first(server: Server) {
     client.create("still connected").await;
     server.end_connections();
     client.create("with the new login").await;
-    stop.store(true, Ordering::Relaxed);
-    assert!(work.await.unwrap() > 0);
+    assert!(work.finish().await > 0);
     // The old password is forgotten: it is not tried when it works again.
     server.set_password("one");
     server.end_connections();
@@ -96,19 +66,16 @@ async fn the_secret_changes_first(server: Server) {
     assert!(refused.contains("password is wrong"), "{refused}");
 }
 
-async fn another_place_is_refused(server: Server) {
-    let client = client_of(&server).await;
-    let elsewhere = server.client_url_of("other", "s3cret");
-    for (url, named) in [
-        (elsewhere, "/other"),
-        ("sqlite3:///tmp/s3cret?".into(), "sqlite3://"),
-    ] {
+async fn another_place_is_refused(mut server: impl Server) {
+    let client = client_of(&mut server).await;
+    let other_engine = ("sqlite3:///tmp/s3cret?".to_owned(), "sqlite3://");
+    for (url, named) in [server.elsewhere("s3cret"), other_engine] {
         let error = client.meta.renew_login(&url, None).await.unwrap_err();
         assert!(matches!(error, RenewError::Elsewhere { .. }), "{error:?}");
         let said = format!("{error} {error:?}");
         assert!(said.contains(named) && !said.contains("s3cret"), "{said}");
     }
-    let unusable = server.client_url_of("", "s3cret");
+    let unusable = server.unusable("s3cret");
     let unusable = client.meta.renew_login(&unusable, None).await;
     let said = format!("{unusable:?}");
     assert!(
@@ -116,4 +83,17 @@ async fn another_place_is_refused(server: Server) {
         "{said}"
     );
     client.create("as before").await;
+}
+
+#[tokio::test]
+async fn a_file_has_no_login() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = Client::new(&format!("sqlite3://{}/meta.db", dir.path().display())).await;
+    let (url, any) = (client.meta.name(), Secret::new("any"));
+    client.meta.renew_login(&url, Some(&any)).await.unwrap();
+    let moved = client.meta.renew_login("sqlite3:///else.db", None).await;
+    assert!(
+        matches!(moved, Err(RenewError::Elsewhere { .. })),
+        "{moved:?}"
+    );
 }
