@@ -97,10 +97,17 @@ impl VolumeSecret {
 
     /// The metadata engine's password where the URL has none.
     pub fn meta_password(&self) -> Option<Secret> {
-        self.envs
-            .get("META_PASSWORD")
-            .filter(|password| !password.is_empty())
-            .cloned()
+        self.env("META_PASSWORD")
+    }
+
+    /// The password of Redis's sentinels.
+    pub fn sentinel_password(&self) -> Option<Secret> {
+        self.env("SENTINEL_PASSWORD")
+    }
+
+    fn env(&self, name: &str) -> Option<Secret> {
+        let text = self.envs.get(name);
+        text.filter(|text| !text.is_empty()).cloned()
     }
 
     /// Equal secrets have equal fingerprints, and one tells nothing of the other.

@@ -13,16 +13,19 @@ const BUILT: &str =
 const KNOWN: [&str; 5] = ["tikv", "badger", "fdb", "memkv", "zk"];
 
 /// How to connect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectOptions {
     /// How long a first answer may take.
     pub timeout: Duration,
+    /// The password of Redis's sentinels (`SENTINEL_PASSWORD`), if they want one.
+    pub sentinel_password: Option<Secret>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
+            sentinel_password: None,
         }
     }
 }

@@ -23,6 +23,7 @@ const A_WHILE: Duration = Duration::from_millis(300);
 fn options() -> ConnectOptions {
     ConnectOptions {
         timeout: Duration::from_secs(5),
+        ..ConnectOptions::default()
     }
 }
 

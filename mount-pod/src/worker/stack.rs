@@ -45,11 +45,7 @@ impl Stack {
     /// of the bundle.
     pub(super) async fn assemble(attach: &Attach, bundle: &mut Bundle) -> Result<Self, Failure> {
         let arguments = &attach.arguments;
-        let meta = connect_with(
-            attach.secret.metaurl.expose(),
-            attach.secret.meta_password().as_ref(),
-        )
-        .await?;
+        let meta = connect_with(&attach.secret).await?;
         for warning in warnings(meta.as_ref()).await? {
             tracing::warn!("{warning}");
         }

@@ -67,6 +67,11 @@ impl Redis {
         &self.server
     }
 
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
     /// Kills it and starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.server.kill();

@@ -1,14 +1,14 @@
 //! From a URL to a client.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use carafe_types::Secret;
-use redis::{RedisResult, Script, aio::MultiplexedConnection};
+use redis::Script;
 
 use super::{
     Redis,
-    dial::{dial, told},
-    target::parse,
+    dial::{REMEDY, dial, told},
+    target::{Target, parse},
     wire::Wire,
 };
 use crate::{Admin, ConnectError, ConnectOptions, client::Client, guesses::Guesses, line::Line};
@@ -29,16 +29,15 @@ pub(crate) async fn open(
     password: Option<&Secret>,
     options: ConnectOptions,
 ) -> Result<Redis, ConnectError> {
-    let target = parse(url, password)?;
-    let mut connection = dial(&target, options.timeout).await?;
-    let server = told(&target, options.timeout, about(&mut connection)).await?;
-    if server.contains("cluster_enabled:1") {
-        return Err(ConnectError::BadUrl(
-            "this build does not speak to a Redis Cluster: use a single server".into(),
-        ));
+    let mut target = parse(url, password)?;
+    target.sentinel_login.password = options.sentinel_password;
+    if target.prefix().is_empty() && is_cluster(&target, options.timeout).await? {
+        target = target.into_cluster();
     }
+    let connection = dial(&target, options.timeout).await?;
     Ok(Redis {
         wire: Wire {
+            prefix: target.prefix(),
             line: Line::new(target, connection, options.timeout),
         },
         guesses: Guesses::default(),
@@ -47,9 +46,14 @@ pub(crate) async fn open(
     })
 }
 
-async fn about(connection: &mut MultiplexedConnection) -> RedisResult<String> {
-    redis::cmd("INFO")
-        .arg("cluster")
-        .query_async(connection)
-        .await
+/// Whether the one server that was named is a cluster's node: then its number stands in
+/// the keys, and it has no such database.
+async fn is_cluster(target: &Target, patience: Duration) -> Result<bool, ConnectError> {
+    let mut first = target.clone();
+    first.database = 0;
+    let mut connection = dial(&first, patience).await?;
+    let mut ask = redis::cmd("INFO");
+    let asking = ask.arg("cluster").query_async(&mut connection);
+    let said: String = told(&target.name, REMEDY, patience, asking).await?;
+    Ok(said.contains("cluster_enabled:1"))
 }

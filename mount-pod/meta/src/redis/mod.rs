@@ -8,10 +8,13 @@
 
 mod connect;
 mod dial;
+mod hosts;
 mod keys;
 mod lists;
+mod locate;
 mod program;
 mod raw;
+mod space;
 mod target;
 mod view;
 mod wire;
@@ -75,7 +78,10 @@ impl Redis {
             match fetch {
                 Fetch::One(item) => pipeline.add_command(item.command()),
                 Fetch::Lookup(parent, name) => {
-                    let (keys, arguments) = ([keys::dir(*parent)], [name.clone(), Vec::new()]);
+                    let (keys, arguments) = (
+                        [keys::dir(*parent)],
+                        [name.clone(), self.wire.prefix.clone()],
+                    );
                     pipeline.add_command(wire::evaluate(&self.lookup, &keys, &arguments))
                 }
             };
@@ -289,7 +295,11 @@ impl Engine for Redis {
         if !SCHEMES.contains(&scheme) {
             return Err(elsewhere(format!("{scheme}://")));
         }
-        let target = target::parse(url, password).map_err(RenewError::Unusable)?;
+        let mut target = target::parse(url, password).map_err(RenewError::Unusable)?;
+        target.sentinel_login = self.wire.line.target().sentinel_login.clone();
+        if !self.wire.prefix.is_empty() {
+            target = target.into_cluster();
+        }
         if target.name != place {
             return Err(elsewhere(target.name));
         }

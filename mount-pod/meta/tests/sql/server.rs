@@ -187,6 +187,7 @@ impl Client {
 pub(crate) async fn refusal(url: &str) -> ConnectError {
     let options = ConnectOptions {
         timeout: Duration::from_secs(5),
+        ..ConnectOptions::default()
     };
     connect(url, None, options).await.err().unwrap()
 }
