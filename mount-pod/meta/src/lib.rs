@@ -10,6 +10,7 @@ mod admin;
 mod call;
 mod client;
 mod connect;
+mod connection;
 mod engine;
 mod entry;
 #[cfg(test)]
@@ -39,7 +40,8 @@ pub use admin::{
     TreeUsage,
 };
 pub use call::{Call, OpKey};
-pub use connect::{ConnectError, ConnectOptions, RenewError, connect, connect_admin};
+pub use connect::{connect, connect_admin};
+pub use connection::{ConnectError, ConnectOptions, RenewError};
 pub use entry::{
     Compaction, Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit,
     SliceIds, StatFs, XattrMode,
