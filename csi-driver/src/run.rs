@@ -106,6 +106,7 @@ async fn node(
     };
     let service = NodeService::new(stager);
     tokio::spawn(sweep(service.clone()));
+    tokio::spawn(service.clone().replace_lost_pods());
     let router = Server::builder()
         .add_service(IdentityServer::new(IdentityService {
             driver_name: common.driver_name,

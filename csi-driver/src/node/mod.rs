@@ -6,6 +6,7 @@
 
 mod caches;
 mod claims;
+mod departures;
 mod directory;
 mod error;
 mod plan;
@@ -14,6 +15,7 @@ mod publish;
 mod recover;
 mod stage;
 mod staging;
+mod succession;
 mod sweep;
 mod unstage;
 

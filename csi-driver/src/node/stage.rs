@@ -251,7 +251,7 @@ impl Stager {
         }
     }
 
-    async fn ensured(
+    pub(super) async fn ensured(
         &self,
         pod: &Pod,
         volume: &str,
@@ -297,7 +297,7 @@ impl Stager {
     }
 
     /// Opens the keeper's socket in the pod and waits until the pod serves.
-    async fn introduce(
+    pub(super) async fn introduce(
         &self,
         kept: &Arc<Kept>,
         pod: &PodRef,

@@ -1,7 +1,7 @@
 //! The node plugin or kubelet restarts, or a mount pod is deleted, while a pod has its
 //! volume open.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Instant};
 
 use carafe_e2e::chart;
 use carafe_e2e::tools::Tools;
@@ -160,6 +160,29 @@ async fn a_mount_pod_that_is_told_to_end_serves_until_its_last_user_has_gone() {
     let told = writing.test.mount_pod(&writing.volume).await;
     assert!(told.metadata.deletion_timestamp.is_some(), "{told:?}");
     writing.goes_on().await;
+    writing.end().await;
+}
+
+#[tokio::test]
+async fn a_writer_goes_on_soon_after_its_mount_pod_was_deleted_by_force() {
+    let test = Fixture::new("restarts-force").await.with_driver().await;
+    let node = test.node().await;
+    let mut writing = Writing::start(test, node).await;
+    let (first, start) = (writing.mount_pod.clone(), Instant::now());
+    delete_mount_pod(&writing.test, &first, &["--grace-period=0", "--force"]);
+    let is_next = |pod: &Pod| pod.metadata.uid != first.metadata.uid && is_ready(pod);
+    eventually("the next mount pod", || async {
+        let pods = writing.test.mount_pods(&writing.volume).await;
+        let next = pods.iter().any(is_next);
+        next.then_some(()).ok_or_else(|| "not there".to_owned())
+    })
+    .await;
+    writing.goes_on().await;
+    println!(
+        "the writer goes on {:?} after its mount pod was deleted",
+        start.elapsed()
+    );
+    writing.mount_pod = writing.test.mount_pod(&writing.volume).await;
     writing.end().await;
 }
 
