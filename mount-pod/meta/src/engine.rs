@@ -112,6 +112,13 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
         inos: &[Ino],
     ) -> impl Future<Output = Result<Vec<Option<Attr>>>> + Send;
 
+    /// These entries of a directory and the inodes that they name were just read: what
+    /// is done to them next may start from that.
+    fn saw_entries(&self, _dir: Ino, _entries: &mut dyn Iterator<Item = &RawEntry>) {}
+
+    /// Gives back what was not used of late; called at each heartbeat.
+    fn rest(&self) {}
+
     /// The indexes of a file's chunks; `length` bounds where an engine must try.
     fn chunks(
         &self,

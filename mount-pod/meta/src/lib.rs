@@ -172,6 +172,9 @@ pub trait Meta: Send + Sync + 'static {
     async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr>;
     /// Counts an open of this session (by the inode's first handle in this client).
     async fn open(&self, call: &Call, ino: Ino) -> Result<Attr>;
+    /// As [`Meta::open`], with the slices of the file's first chunk, which a reader asks
+    /// for next; they are no older than the attributes.
+    async fn open_to_read(&self, call: &Call, ino: Ino) -> Result<(Attr, Arc<[Slice]>)>;
     /// As [`Meta::open`], for a caller that knows the attributes well enough: the engine
     /// is not asked.
     fn count_open(&self, call: &Call, ino: Ino);

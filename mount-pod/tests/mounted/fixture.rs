@@ -180,6 +180,18 @@ impl Volume {
         ));
     }
 
+    /// How often Redis has read from its clients: what is asked in one trip comes in one
+    /// read, if it is small.
+    pub(crate) fn redis_reads(&self) -> u64 {
+        let port = self.redis_port();
+        let stats = shell(&format!(
+            "redis-cli -p {port} -a {PASSWORD} --no-auth-warning INFO stats"
+        ));
+        let mut lines = stats.lines();
+        let reads = lines.find_map(|line| line.strip_prefix("total_reads_processed:"));
+        reads.unwrap().trim().parse().unwrap()
+    }
+
     fn redis_port(&self) -> String {
         let address = self.redis.as_ref().unwrap().address();
         address.split_once(':').unwrap().1.to_owned()

@@ -18,5 +18,6 @@ mod rotation;
 mod squash;
 mod stress;
 mod trees;
+mod trips;
 mod worker;
 mod workloads;

@@ -1,9 +1,7 @@
 //! Reader threads: from the device to a future, and from the future to a reply.
 
 use std::{
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
     thread::{Builder, JoinHandle},
     time::Duration,
 };
@@ -13,7 +11,9 @@ use carafe_state::{ReadSlot, Request};
 use super::{
     SessionConfig, SessionError, Shared, Stage,
     caught::{Panicked, caught},
+    parked,
     transport::{Received, Transport},
+    wake::Waiter,
 };
 use crate::abi::{
     Args, Header, Reply,
@@ -27,9 +27,11 @@ const SLOT_PATIENCE: Duration = Duration::from_millis(200);
 /// Starts reader `number`.
 pub(super) fn spawn(shared: &Arc<Shared>, number: usize) -> Result<JoinHandle<()>, SessionError> {
     let shared = Arc::clone(shared);
+    let (_, device) = shared.transport.device(number);
+    let waiter = shared.wake.waiter(device)?;
     let thread = Builder::new()
         .name(format!("fuse-{number}"))
-        .spawn(move || read(&shared, number));
+        .spawn(move || read(&shared, number, &waiter));
     thread.map_err(|error| SessionError::System("start a reader thread", Arc::new(error)))
 }
 
@@ -42,7 +44,7 @@ pub(super) fn answer_leftovers(shared: &Arc<Shared>) {
     }
 }
 
-fn read(shared: &Arc<Shared>, number: usize) {
+fn read(shared: &Arc<Shared>, number: usize, waiter: &Waiter) {
     let _entered = shared.runtime.enter();
     let (clone, device) = shared.transport.device(number);
     let mut spare = None;
@@ -58,7 +60,7 @@ fn read(shared: &Arc<Shared>, number: usize) {
             }
             Received::Nothing => {
                 spare = Some(slot);
-                shared.wake.wait(device);
+                waiter.wait();
             }
             Received::Unmounted => {
                 shared.wake.all();
@@ -98,20 +100,11 @@ fn handle(shared: &Arc<Shared>, request: Request) {
         op::DESTROY => shared
             .transport
             .reply(&request, header.unique, Ok(Reply::Empty)),
-        _ => run(shared, surely_answer(Arc::clone(shared), request, header)),
-    }
-}
-
-/// Polls once; a future that is not ready moves to the runtime, whose first poll
-/// registers the waker that this one had not.
-fn run(shared: &Shared, future: impl Future<Output = ()> + Send + 'static) {
-    let mut future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
-    if future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-        == Poll::Pending
-    {
-        shared.tasks.spawn_on(future, &shared.runtime);
+        _ => parked::run(
+            &shared.tasks,
+            &shared.runtime,
+            surely_answer(Arc::clone(shared), request, header),
+        ),
     }
 }
 

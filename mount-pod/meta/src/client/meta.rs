@@ -100,6 +100,7 @@ impl<E: Engine> Meta for Client<E> {
         self.plan(terms, move |reads| sessions::extend(reads, &ctx, session))
             .await?;
         self.listings.forget_old();
+        self.engine.rest();
         let now = self.reload_same(terms).await?;
         Ok((*now.format).clone())
     }
@@ -254,17 +255,20 @@ impl<E: Engine> Meta for Client<E> {
             .listings
             .page(&self.engine, terms, ino, from, limit)
             .await?;
-        if page.is_empty() && from.0 == 0 {
-            self.look(terms, move |reads| names::check_dir(reads, ino))
-                .await?;
+        let (first, entries) = (from.0 == 0, page.iter().map(|(entry, _)| entry));
+        let inos: Vec<Ino> = first
+            .then_some(ino)
+            .into_iter()
+            .chain(entries.clone().filter(|_| attrs).map(|entry| entry.ino))
+            .collect();
+        let mut found = self.engine.nodes(terms, &inos).await?.into_iter();
+        let dir = found.by_ref().take(usize::from(first)).next().flatten();
+        if first && page.is_empty() {
+            names::check_dir(dir.as_ref())?;
         }
-        let inos: Vec<Ino> = page.iter().map(|(entry, _)| entry.ino).collect();
-        let mut found = if attrs {
-            self.engine.nodes(terms, &inos).await?
-        } else {
-            Vec::new()
+        if attrs {
+            self.engine.saw_entries(ino, &mut entries.clone());
         }
-        .into_iter();
         let entry = |(entry, next): (crate::engine::RawEntry, Cursor)| DirEntry {
             name: entry.name,
             ino: entry.ino,
@@ -275,6 +279,7 @@ impl<E: Engine> Meta for Client<E> {
         Ok(DirPage {
             entries: page.into_iter().map(entry).collect(),
             end,
+            dir,
         })
     }
 
@@ -295,14 +300,15 @@ impl<E: Engine> Meta for Client<E> {
     }
 
     async fn open(&self, call: &Call, ino: Ino) -> Result<Attr> {
-        // Counted before it is looked up: an unlink in between keeps the inode.
-        let key = (call.session, ino);
-        let is_new = self.opens.lock().insert(key);
-        let found = self.getattr(call, ino).await;
-        if found.is_err() && is_new {
-            self.opens.lock().remove(&key);
-        }
-        found
+        self.counting(call, ino, self.getattr(call, ino)).await
+    }
+
+    async fn open_to_read(&self, call: &Call, ino: Ino) -> Result<(Attr, Arc<[Slice]>)> {
+        let look = self.look(Self::terms(call), move |reads| {
+            names::first_look(reads, ino)
+        });
+        let (attr, slices) = self.counting(call, ino, look).await?;
+        Ok((attr, slices.into()))
     }
 
     fn count_open(&self, call: &Call, ino: Ino) {

@@ -13,6 +13,10 @@ use super::{
 };
 use crate::{Admin, ConnectError, ConnectOptions, client::Client, guesses::Guesses, line::Line};
 
+/// Guesses of one generation: those of the entries of a big directory, and some 8 MB at
+/// most.
+const ROOM: usize = 16_384;
+
 /// A client of the Redis that `url` names.
 pub(crate) async fn connect(
     url: &str,
@@ -40,7 +44,7 @@ pub(crate) async fn open(
             prefix: target.prefix(),
             line: Line::new(target, connection, options.timeout),
         },
-        guesses: Guesses::default(),
+        guesses: Guesses::with_room(ROOM),
         write: Script::new(include_str!("write.lua")),
         lookup: Script::new(include_str!("lookup.lua")),
     })

@@ -394,10 +394,29 @@ impl Engine for Redis {
 
     async fn nodes(&self, terms: Terms, inos: &[Ino]) -> Result<Vec<Option<Attr>>> {
         let values = lists::nodes(&self.wire, terms, inos).await?;
+        if inos.len() <= MOST_SEEN {
+            for (ino, raw) in inos.iter().zip(&values) {
+                self.guess(Item::Text(keys::node(*ino)), raw.clone());
+            }
+        }
         Ok(values
             .iter()
             .map(|raw| raw.bytes().and_then(Attr::decode))
             .collect())
+    }
+
+    fn rest(&self) {
+        self.guesses.age();
+    }
+
+    fn saw_entries(&self, dir: Ino, entries: &mut dyn Iterator<Item = &RawEntry>) {
+        for entry in entries {
+            let value = keys::entry_value(entry.kind, entry.ino);
+            self.guess(
+                Item::Field(keys::dir(dir), entry.name.clone()),
+                Raw::Bytes(value),
+            );
+        }
     }
 
     async fn chunks(&self, terms: Terms, ino: Ino, length: u64) -> Result<Vec<u32>> {
@@ -481,6 +500,9 @@ impl Engine for Redis {
     }
 }
 
+/// The inodes of a page and its directory: of more at once, none is likely to be used
+/// next.
+const MOST_SEEN: usize = 1025;
 /// A range of chunks up to this size is tried chunk by chunk.
 const TRIED: u32 = 4096;
 
