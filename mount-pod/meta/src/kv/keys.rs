@@ -94,6 +94,22 @@ pub(super) fn counter(counter: Counter) -> Key {
     [b"C", counter.name().as_bytes()].concat()
 }
 
+/// The last number of an access control list.
+pub(super) const LAST_ACL: &[u8] = b"CaclMaxId";
+
+/// What the access control lists begin with.
+pub(super) const ACLS: &[u8] = b"R";
+
+/// An access control list.
+pub(super) fn acl(number: u32) -> Key {
+    [ACLS, &number.to_be_bytes()].concat()
+}
+
+/// The inverse of [`acl`].
+pub(super) fn parse_acl(key: &[u8]) -> Option<u32> {
+    index(key.strip_prefix(ACLS)?)
+}
+
 /// Whether a counter is big-endian: the leases are, which are set and never added to.
 pub(super) fn is_lease(counter: Counter) -> bool {
     match counter {

@@ -91,6 +91,20 @@ fn connection(path: &Path, busy: Duration, cache: i64) -> Result<Connection> {
     Ok(conn)
 }
 
+/// A connection that reads one state of the database for as long as it is open; with a
+/// journal of another kind than WAL writers would have to wait for it, and it reads what
+/// is there.
+pub(super) fn one_state(path: &Path) -> Result<Connection> {
+    let conn = connection(path, BUSY, -1000)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .map_err(failed)?;
+    if mode.eq_ignore_ascii_case("wal") {
+        conn.execute_batch("BEGIN").map_err(failed)?;
+    }
+    Ok(conn)
+}
+
 fn log_path(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");

@@ -189,9 +189,10 @@ impl Engine for Sqlite {
         _patience: Duration,
         visit: &mut (dyn FnMut(ChunkRecord) + Send),
     ) -> Result<()> {
+        let state = connect::one_state(&self.path)?;
         let mut after = 0;
         loop {
-            let page = self.look(|conn| lists::chunk_page(conn, after))?;
+            let page = lists::chunk_page(&state, after).map_err(failed)?;
             let Some((last, ..)) = page.last() else {
                 return Ok(());
             };

@@ -213,8 +213,8 @@ macro_rules! on_every_engine {
 }
 pub(crate) use on_every_engine;
 
-/// The same, of those engines that keep access control lists.
-macro_rules! on_engines_with_lists {
+/// The same, of those engines that can show one state of the database for a while.
+macro_rules! on_engines_with_states {
     ($($name:ident ($format:expr);)*) => {$(
         mod $name {
             use super::*;
@@ -225,10 +225,20 @@ macro_rules! on_engines_with_lists {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_redis() {
-                super::$name(crate::engines::redis(&$format).await).await;
+            async fn on_postgres() {
+                super::$name(crate::engines::postgres(&$format).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_mysql() {
+                super::$name(crate::engines::mysql(&$format).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_etcd() {
+                super::$name(crate::engines::etcd(&$format).await).await;
             }
         }
     )*};
 }
-pub(crate) use on_engines_with_lists;
+pub(crate) use on_engines_with_states;
