@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_testkit::{Redis, S3, Server};
+use carafe_testkit::{Etcd, MariaDb, Postgres, Redis, S3, Server};
 use tempfile::TempDir;
 
 pub(crate) const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
@@ -21,15 +21,21 @@ const PASSWORD: &str = "correct-horse";
 pub(crate) enum Pair {
     SqliteFile,
     RedisS3,
+    PostgresFile,
+    MariaDbFile,
+    EtcdFile,
 }
 
 impl Pair {
+    /// Those that every test runs on. The others share their code from the metadata
+    /// client upwards.
     pub(crate) const ALL: [Self; 2] = [Self::SqliteFile, Self::RedisS3];
 }
 
 /// A formatted volume, mounted or not.
 pub(crate) struct Volume {
     url: String,
+    peer_url: String,
     bucket: String,
     mounts: Vec<String>,
     scratch: TempDir,
@@ -63,24 +69,27 @@ impl Volume {
             .tempdir()
             .unwrap();
         let at = scratch.path().display();
-        let (url, bucket, redis, s3) = match pair {
-            Pair::SqliteFile => (
-                format!("sqlite3://{at}/meta.db"),
-                format!("{at}/objects/"),
-                None,
-                None,
-            ),
+        let (mut redis, mut s3, mut peer_url) = (None, None, None);
+        let mut bucket = format!("{at}/objects/");
+        let url = match pair {
+            Pair::SqliteFile => format!("sqlite3://{at}/meta.db"),
             Pair::RedisS3 => {
-                let redis = Redis::start_with(&["--appendonly", "yes", "--requirepass", PASSWORD]);
-                let s3 = S3::start("mounted");
-                let url = format!("redis://:{PASSWORD}@{}/1", redis.address());
-                (
-                    url,
-                    format!("{}/mounted", s3.endpoint()),
-                    Some(redis),
-                    Some(s3),
-                )
+                let started =
+                    Redis::start_with(&["--appendonly", "yes", "--requirepass", PASSWORD]);
+                let url = format!("redis://:{PASSWORD}@{}/1", started.address());
+                redis = Some(started);
+                let store = s3.insert(S3::start("mounted"));
+                bucket = format!("{}/mounted", store.endpoint());
+                url
             }
+            Pair::PostgresFile => Postgres::shared().fresh(),
+            Pair::MariaDbFile => {
+                let server = MariaDb::shared();
+                let database = server.fresh();
+                peer_url = Some(server.peer_url(&database));
+                server.url(&database)
+            }
+            Pair::EtcdFile => Etcd::fresh_url(),
         };
         let servers = [
             redis.as_ref().map(Redis::server),
@@ -89,6 +98,7 @@ impl Volume {
         let servers = servers.into_iter().flatten().map(Server::pid).collect();
         let reaper = Reaper::start(scratch.path(), servers);
         Self {
+            peer_url: peer_url.unwrap_or_else(|| url.clone()),
             url,
             bucket,
             mounts: Vec::new(),
@@ -162,6 +172,11 @@ impl Volume {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL as the peer must have it.
+    pub(crate) fn peer_url(&self) -> &str {
+        &self.peer_url
     }
 
     pub(crate) fn bucket(&self) -> String {

@@ -9,6 +9,7 @@ mod acls;
 mod administration;
 mod durability;
 mod fixture;
+mod interop;
 mod large;
 mod options;
 mod peer;

@@ -52,11 +52,8 @@ impl Body {
     }
 
     fn attr(self, ino: u64, attr: &Attr) -> Self {
-        let blocks = if attr.kind == FileType::File {
-            attr.length.div_ceil(STAT_BLOCK)
-        } else {
-            0
-        };
+        // Of directories and links, too, as the peer shows them.
+        let blocks = attr.length.div_ceil(STAT_BLOCK);
         let times = [attr.atime, attr.mtime, attr.ctime];
         let body = self.u64(ino).u64(attr.length).u64(blocks);
         let body = times

@@ -297,6 +297,7 @@ mod tests {
         assert_eq!(session_expiry(session), b"SE\0\0\0\0\0\0\0\x02");
         assert_eq!(quota(Ino(2)), b"QD\x02\0\0\0\0\0\0\0");
         assert_eq!(counter(Counter::NextInode), b"CnextInode");
+        assert_eq!(acl(1), b"R\0\0\0\x01");
         assert_eq!(sum(&[2, 4, 0, 0, 0, 0, 0, 0]), Some(0x402));
     }
 
@@ -306,6 +307,7 @@ mod tests {
         assert_eq!(parse_deleted(&deleted(Ino(5), 6)), Some((Ino(5), 6)));
         let waiting = DelayedKey { id: 8, time: 9 };
         assert_eq!(parse_delayed(&delayed(waiting)), Some(waiting));
+        assert_eq!(parse_acl(&acl(7)), Some(7));
         assert_eq!(under([1, 255]), vec![1, 255]..vec![2]);
         assert_eq!(numbers(&numbers_value(&[1, -2])), Some([1, -2]));
     }
