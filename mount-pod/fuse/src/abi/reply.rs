@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use carafe_types::{Attr, FileType};
+use carafe_types::Attr;
 use carafe_vfs::{Attributes, DirItem, Entry, Opened, StatFs};
 
 use super::fopen;
@@ -166,6 +166,8 @@ pub(crate) fn direntplus(body: Body, item: &DirItem, room: usize) -> Result<Body
 #[cfg(test)]
 mod tests {
     use carafe_types::Ino;
+
+    use carafe_types::FileType;
 
     use super::*;
 
