@@ -1,12 +1,11 @@
 //! The session: threads that read requests, and the answers' way back.
 //!
 //! A request's **future** is polled once by the thread that read it, so that what
-//! memory can answer needs no other thread; one that must wait is **parked**, and the
-//! thread reads on. Slots bound how many are under way.
+//! memory can answer needs no other thread; one that must wait moves to the
+//! runtime, and the thread reads on. Slots bound how many are under way.
 
 mod caught;
 mod interrupt;
-mod parked;
 mod reader;
 mod transport;
 mod wake;

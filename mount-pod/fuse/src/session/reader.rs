@@ -1,7 +1,9 @@
 //! Reader threads: from the device to a future, and from the future to a reply.
 
 use std::{
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, Waker},
     thread::{Builder, JoinHandle},
     time::Duration,
 };
@@ -11,9 +13,7 @@ use carafe_state::{ReadSlot, Request};
 use super::{
     SessionConfig, SessionError, Shared, Stage,
     caught::{Panicked, caught},
-    parked,
     transport::{Received, Transport},
-    wake::Waiter,
 };
 use crate::abi::{
     Args, Header, Reply,
@@ -27,11 +27,9 @@ const SLOT_PATIENCE: Duration = Duration::from_millis(200);
 /// Starts reader `number`.
 pub(super) fn spawn(shared: &Arc<Shared>, number: usize) -> Result<JoinHandle<()>, SessionError> {
     let shared = Arc::clone(shared);
-    let (_, device) = shared.transport.device(number);
-    let waiter = shared.wake.waiter(device)?;
     let thread = Builder::new()
         .name(format!("fuse-{number}"))
-        .spawn(move || read(&shared, number, &waiter));
+        .spawn(move || read(&shared, number));
     thread.map_err(|error| SessionError::System("start a reader thread", Arc::new(error)))
 }
 
@@ -44,7 +42,7 @@ pub(super) fn answer_leftovers(shared: &Arc<Shared>) {
     }
 }
 
-fn read(shared: &Arc<Shared>, number: usize, waiter: &Waiter) {
+fn read(shared: &Arc<Shared>, number: usize) {
     let _entered = shared.runtime.enter();
     let (clone, device) = shared.transport.device(number);
     let mut spare = None;
@@ -60,7 +58,7 @@ fn read(shared: &Arc<Shared>, number: usize, waiter: &Waiter) {
             }
             Received::Nothing => {
                 spare = Some(slot);
-                waiter.wait();
+                shared.wake.wait(device);
             }
             Received::Unmounted => {
                 shared.wake.all();
@@ -100,11 +98,20 @@ fn handle(shared: &Arc<Shared>, request: Request) {
         op::DESTROY => shared
             .transport
             .reply(&request, header.unique, Ok(Reply::Empty)),
-        _ => parked::run(
-            &shared.tasks,
-            &shared.runtime,
-            surely_answer(Arc::clone(shared), request, header),
-        ),
+        _ => run(shared, surely_answer(Arc::clone(shared), request, header)),
+    }
+}
+
+/// Polls once; a future that is not ready moves to the runtime, whose first poll
+/// registers the waker that this one had not.
+fn run(shared: &Shared, future: impl Future<Output = ()> + Send + 'static) {
+    let mut future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
+    if future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+        == Poll::Pending
+    {
+        shared.tasks.spawn_on(future, &shared.runtime);
     }
 }
 

@@ -1,7 +1,4 @@
-//! Reader threads that wait for the kernel, and how they are woken.
-//!
-//! A request wakes one thread and not all: each waits in an epoll of its own that the
-//! device wakes exclusively.
+//! Waking reader threads that wait for the kernel.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -11,15 +8,7 @@ use std::{
     },
 };
 
-use rustix::{
-    buffer::spare_capacity,
-    event::{
-        EventfdFlags,
-        epoll::{self, CreateFlags, EventData, EventFlags},
-        eventfd,
-    },
-    io::Errno,
-};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::SessionError;
 
@@ -30,16 +19,11 @@ pub(super) struct Wake {
     set: AtomicBool,
 }
 
-/// Where one thread waits.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    epoll: OwnedFd,
-}
-
 impl Wake {
     pub(super) fn new() -> Result<Self, SessionError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let event = event.map_err(system("make an eventfd"))?;
+        let event = event
+            .map_err(|errno| SessionError::System("make an eventfd", Arc::new(errno.into())))?;
         Ok(Self {
             event,
             set: AtomicBool::new(false),
@@ -57,26 +41,13 @@ impl Wake {
         self.set.load(Ordering::Acquire)
     }
 
-    /// A place to wait for `device` and for being woken.
-    pub(super) fn waiter(&self, device: impl AsFd) -> Result<Waiter, SessionError> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(system("make an epoll"))?;
-        let exclusive = EventFlags::IN | EventFlags::EXCLUSIVE;
-        epoll::add(&epoll, device, EventData::new_u64(0), exclusive)
-            .and_then(|()| epoll::add(&epoll, &self.event, EventData::new_u64(1), EventFlags::IN))
-            .map_err(system("wait for the device"))?;
-        Ok(Waiter { epoll })
+    /// Waits until `device` has a request, or everybody is woken.
+    pub(super) fn wait(&self, device: impl AsFd) {
+        let mut fds = [
+            PollFd::new(&device, PollFlags::IN),
+            PollFd::new(&self.event, PollFlags::IN),
+        ];
+        // A signal or a failed poll leads to another read, which says what is wrong.
+        let _ = poll(&mut fds, None);
     }
-}
-
-impl Waiter {
-    /// Waits until the device has a request, or everybody is woken.
-    pub(super) fn wait(&self) {
-        let mut events = Vec::with_capacity(2);
-        // A signal or a failed wait leads to another read, which says what is wrong.
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
-    }
-}
-
-fn system(what: &'static str) -> impl FnOnce(Errno) -> SessionError {
-    move |errno| SessionError::System(what, Arc::new(errno.into()))
 }
