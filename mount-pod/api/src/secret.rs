@@ -133,6 +133,13 @@ impl VolumeSecret {
                 "where the data goes, for example http://minio:9000/bucket",
             ));
         }
+        // Without the field, data would go into a directory of that name.
+        if self.storage.is_empty() && self.bucket.contains("://") {
+            return Err(SecretError::Missing(
+                "storage",
+                "the kind of store that the bucket's URL is of, for example s3",
+            ));
+        }
         Ok(())
     }
 

@@ -47,7 +47,7 @@ pub use entry::{
     SliceIds, StatFs, XattrMode,
 };
 pub use lock::{FileLock, LockKind, LockRange};
-pub use ops::volumes::TOMBSTONES;
+pub use ops::volumes::{TOMBSTONES, check_path};
 pub use quota::{Quota, QuotaUsage};
 pub use session::{SessionInfo, SessionRecord};
 pub use volume::{NewVolume, VolumeError, VolumeRecord};
