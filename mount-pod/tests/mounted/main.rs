@@ -9,7 +9,6 @@ mod acls;
 mod administration;
 mod durability;
 mod fixture;
-mod interop;
 mod large;
 mod options;
 mod peer;
