@@ -97,10 +97,21 @@ impl Core {
             match self.meta.commit(&call, &batch.commits).await {
                 Ok(answers) => return self.settle(&batch, answers.into_iter().collect()),
                 Err(error) if is_final(&error) => return self.settle_all(&batch, &error),
-                Err(error) => report(&batch, &error),
+                Err(error) => self.report(&batch, &error),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Tells the files of a batch that failed, and those that wait behind it: whoever
+    /// flushes one must not wait as long as the engine is away.
+    fn report(&self, batch: &Batch, error: &Error) {
+        tracing::warn!(%error, files = batch.files.len(), "a commit failed and will be tried again");
+        let waiting: Vec<_> = self.commits.waiting.lock().values().cloned().collect();
+        for file in batch.files.iter().chain(&waiting) {
+            file.state.lock().fail(error.clone());
+            file.changed.notify_waiters();
         }
     }
 
@@ -208,14 +219,6 @@ fn committed(file: &File, attr: Attr, commits: &[SliceCommit]) {
     state.settle();
     drop(state);
     drop(done);
-}
-
-fn report(batch: &Batch, error: &Error) {
-    tracing::warn!(%error, files = batch.files.len(), "a commit failed and will be tried again");
-    for file in &batch.files {
-        file.state.lock().fail(error.clone());
-        file.changed.notify_waiters();
-    }
 }
 
 /// Whether asking again can never help.

@@ -234,3 +234,25 @@ async fn a_refused_write_is_told_once_and_the_file_goes_on() {
     mount.write(&file, 0, b"fits").await.unwrap();
     mount.close(file).await.unwrap();
 }
+
+/// One batch is tried again and again while the engine fails: files behind it are told,
+/// too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fsync_is_told_of_an_engine_that_fails() {
+    let volume = Volume::new().await;
+    let mount = volume.mount(Config::default()).await;
+    let first = mount.create("first").await;
+    let behind = mount.create("behind").await;
+    volume.mood.fail.store(true, Ordering::SeqCst);
+    mount.write(&first, 0, b"kept").await.unwrap();
+    assert!(matches!(mount.fsync(&first).await, Err(Error::Io(_))));
+    mount.write(&behind, 0, b"kept, too").await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(15), mount.fsync(&behind)).await;
+    assert!(matches!(told, Ok(Err(Error::Io(_)))), "{told:?}");
+    volume.mood.fail.store(false, Ordering::SeqCst);
+    while mount.fsync(&behind).await.is_err() {}
+    let ino = behind.ino;
+    mount.close(behind).await.unwrap();
+    mount.close(first).await.unwrap();
+    assert_eq!(mount.length(ino).await, 9);
+}
