@@ -1,6 +1,6 @@
-//! Reclaiming deleted volumes' data: bounded rounds over all file systems that
-//! classes and PersistentVolumes of this driver name. What a round does is the background work of every
-//! volume: [`carafe_jobs`].
+//! Reclaiming deleted volumes' data: bounded rounds over all file systems that classes
+//! and PersistentVolumes of this driver name. What a round does is the background work of
+//! every volume: [`carafe_jobs`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,9 @@
 //! Staging: from a request to a mount that a pod serves.
 //!
 //! Each call may end at any await, because kubelet hangs up or the plugin is stopped.
-//! What it leaves then is found by the next call, by the plugin's next life, or by
-//! the sweep ([`super::sweep`]): a mount without a keeper is dead and taken away, a pod that this
-//! call has not made is replaced.
+//! What it leaves then is found by the next call, by the plugin's next life, or by the
+//! sweep ([`super::sweep`]): a mount without a keeper is dead and taken away, a pod that
+//! this call has not made is replaced.
 
 use std::{
     collections::BTreeMap,

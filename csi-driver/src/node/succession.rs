@@ -2,6 +2,8 @@
 //! or that the node has evicted. Kubelet would ask for the volume only at its next look,
 //! up to a minute later, and applications wait as long.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
@@ -30,7 +32,7 @@ impl NodeService {
         let Some(volume) = volume_of(&former) else {
             return;
         };
-        if !self.stager.is_served_by(volume, &former) {
+        if self.stager.kept_by(volume, &former).is_none() {
             return;
         }
         let replaced = match self.locks.turn(volume, TURN_PATIENCE).await {
@@ -44,10 +46,10 @@ impl NodeService {
 }
 
 impl Stager {
-    /// Whether the volume's mount is whole, and has no other pod than this one.
-    fn is_served_by(&self, volume: &str, pod: &Pod) -> bool {
-        let is_this = |kept: &Kept| kept.is_held() && kept.served_pod() == pod.metadata.uid;
-        self.keeper.get(volume).is_some_and(|kept| is_this(&kept))
+    /// The volume's mount, if it is whole and has no other pod than this one.
+    fn kept_by(&self, volume: &str, pod: &Pod) -> Option<Arc<Kept>> {
+        let kept = self.keeper.get(volume)?;
+        (kept.is_held() && kept.served_pod() == pod.metadata.uid).then_some(kept)
     }
 
     async fn replace_lost_pod(
@@ -57,12 +59,9 @@ impl Stager {
         _turn: &Turn,
     ) -> Result<(), StageError> {
         // Looked at again: another call may have been faster, or the volume has gone.
-        let Some(kept) = self.keeper.get(volume) else {
+        let Some(kept) = self.kept_by(volume, former) else {
             return Ok(());
         };
-        if !self.is_served_by(volume, former) {
-            return Ok(());
-        }
         let name = reference(former).name;
         tracing::info!(volume, pod = name, "the mount pod is gone: making another");
         let deadline = Instant::now() + self.config.stage_timeout;

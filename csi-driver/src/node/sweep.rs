@@ -77,7 +77,7 @@ impl Stager {
     async fn clear_pod(&self, staged: &Staged, pod: &Pod, turn: &Turn) -> Result<(), PodsError> {
         let Staged { volume, staging } = staged;
         let kept = self.keeper.get(volume);
-        if self.is_held(volume) {
+        if kept.as_ref().is_some_and(|kept| kept.is_held()) {
             return Ok(());
         }
         // Whoever runs and has not said that it holds nothing may still give it back.

@@ -69,15 +69,18 @@ impl RedisCluster {
 
     /// The URL of a volume that no test has had.
     pub fn fresh_url(&self) -> String {
-        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let addresses: Vec<_> = self.nodes.iter().map(Node::address).collect();
-        format!("redis://{}/{number}", addresses.join(","))
+        self.fresh_url_by(&self.nodes)
     }
 
     /// The same, by one node's address.
     pub fn fresh_url_of_one(&self) -> String {
+        self.fresh_url_by(&self.nodes[..1])
+    }
+
+    fn fresh_url_by(&self, nodes: &[Node]) -> String {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("redis://{}/{number}", self.nodes[0].address())
+        let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
+        format!("redis://{}/{number}", addresses.join(","))
     }
 
     /// Moves all slots of the first node to the second, or back.

@@ -9,9 +9,9 @@ use carafe_types::{
 
 use super::{Client, SLICE_BATCH};
 use crate::{
-    Call, Compaction, Cursor, DirEntry, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode,
-    NewVolume, Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr,
-    SliceCommit, SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
+    Call, Compaction, Cursor, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume,
+    Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
+    SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
     engine::{Engine, Terms},
     ops::{
         Counter, Reads, acl, attrs, compact, create, data, locks, names, quota, remove, rename,
@@ -250,37 +250,7 @@ impl<E: Engine> Meta for Client<E> {
         limit: usize,
         attrs: bool,
     ) -> Result<DirPage> {
-        let terms = Self::listing_terms(call);
-        let (page, end) = self
-            .listings
-            .page(&self.engine, terms, ino, from, limit)
-            .await?;
-        let (first, entries) = (from.0 == 0, page.iter().map(|(entry, _)| entry));
-        let inos: Vec<Ino> = first
-            .then_some(ino)
-            .into_iter()
-            .chain(entries.clone().filter(|_| attrs).map(|entry| entry.ino))
-            .collect();
-        let mut found = self.engine.nodes(terms, &inos).await?.into_iter();
-        let dir = found.by_ref().take(usize::from(first)).next().flatten();
-        if first && page.is_empty() {
-            names::check_dir(dir.as_ref())?;
-        }
-        if attrs {
-            self.engine.saw_entries(ino, &mut entries.clone());
-        }
-        let entry = |(entry, next): (crate::engine::RawEntry, Cursor)| DirEntry {
-            name: entry.name,
-            ino: entry.ino,
-            kind: entry.kind,
-            attr: found.next().flatten(),
-            next,
-        };
-        Ok(DirPage {
-            entries: page.into_iter().map(entry).collect(),
-            end,
-            dir,
-        })
+        self.dir_page(call, ino, from, limit, attrs).await
     }
 
     async fn getattr(&self, call: &Call, ino: Ino) -> Result<Attr> {

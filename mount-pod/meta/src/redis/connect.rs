@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use carafe_types::Secret;
-use redis::Script;
+use redis::{Script, aio::MultiplexedConnection};
 
 use super::{
     Redis,
-    dial::{REMEDY, dial, told},
+    dial::{REMEDY, dial, settle, told},
     target::{Target, parse},
     wire::Wire,
 };
@@ -35,10 +35,8 @@ pub(crate) async fn open(
 ) -> Result<Redis, ConnectError> {
     let mut target = parse(url, password)?;
     target.sentinel_login.password = options.sentinel_password;
-    if target.prefix().is_empty() && is_cluster(&target, options.timeout).await? {
-        target = target.into_cluster();
-    }
-    let connection = dial(&target, options.timeout).await?;
+    // Boxed: what connects is rarely needed, and would make each caller's future large.
+    let connection = Box::pin(first_connection(&mut target, options.timeout)).await?;
     Ok(Redis {
         wire: Wire {
             prefix: target.prefix(),
@@ -50,14 +48,24 @@ pub(crate) async fn open(
     })
 }
 
-/// Whether the one server that was named is a cluster's node: then its number stands in
-/// the keys, and it has no such database.
-async fn is_cluster(target: &Target, patience: Duration) -> Result<bool, ConnectError> {
+/// A connection to where the volume is. The one server that was named may turn out to be
+/// a cluster's node: then the database's number stands in the keys, and no such database
+/// can be selected.
+async fn first_connection(
+    target: &mut Target,
+    patience: Duration,
+) -> Result<MultiplexedConnection, ConnectError> {
     let mut first = target.clone();
     first.database = 0;
     let mut connection = dial(&first, patience).await?;
     let mut ask = redis::cmd("INFO");
     let asking = ask.arg("cluster").query_async(&mut connection);
     let said: String = told(&target.name, REMEDY, patience, asking).await?;
-    Ok(said.contains("cluster_enabled:1"))
+    if said.contains("cluster_enabled:1") && target.prefix().is_empty() {
+        *target = target.clone().into_cluster()?;
+        return dial(target, patience).await;
+    }
+    let settling = settle(&mut connection, target);
+    told(&target.name, REMEDY, patience, settling).await?;
+    Ok(connection)
 }

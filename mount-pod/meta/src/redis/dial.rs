@@ -49,8 +49,12 @@ pub(super) async fn dial(
     told(&target.name, REMEDY, patience, connecting).await
 }
 
-/// Asks something in any case: a server that wants a password says so now.
-async fn settle(connection: &mut MultiplexedConnection, target: &Target) -> RedisResult<()> {
+/// Makes sure of the server, and selects the database. Asks something in any case: a
+/// server that wants a password says so now.
+pub(super) async fn settle(
+    connection: &mut MultiplexedConnection,
+    target: &Target,
+) -> RedisResult<()> {
     match &target.place {
         // The sentinels may be slower than a fail-over.
         Place::Hosts(Hosts::Sentinel { .. }) => must_be_master(connection).await?,

@@ -298,7 +298,7 @@ impl Engine for Redis {
         let mut target = target::parse(url, password).map_err(RenewError::Unusable)?;
         target.sentinel_login = self.wire.line.target().sentinel_login.clone();
         if !self.wire.prefix.is_empty() {
-            target = target.into_cluster();
+            target = target.into_cluster().map_err(RenewError::Unusable)?;
         }
         if target.name != place {
             return Err(elsewhere(target.name));

@@ -66,12 +66,19 @@ impl Target {
         }
     }
 
-    /// The same place, of which one node was named, and which turned out to be a cluster.
-    pub(super) fn into_cluster(mut self) -> Self {
-        if let Place::Hosts(Hosts::One(node)) = self.place {
-            self.place = Place::Hosts(Hosts::Cluster(vec![node]));
-        }
-        self
+    /// The same place, of which one node may have been named, and which turned out to be
+    /// a cluster. A socket says nothing of the other nodes.
+    pub(super) fn into_cluster(mut self) -> Result<Self, ConnectError> {
+        self.place = match self.place {
+            Place::Hosts(Hosts::One(node)) => Place::Hosts(Hosts::Cluster(vec![node])),
+            Place::Hosts(cluster @ Hosts::Cluster(_)) => Place::Hosts(cluster),
+            Place::Hosts(Hosts::Sentinel { .. }) | Place::Socket(_) => {
+                return Err(bad(
+                    "this is a node of a Redis Cluster: name it by host and port",
+                ));
+            }
+        };
+        Ok(self)
     }
 
     /// A new connection to one of its servers, logged in. What is asked later has
@@ -265,6 +272,15 @@ mod tests {
             given.is_ok_and(|password| password == Some(Secret::new("new"))),
             "META_PASSWORD stands above"
         );
+    }
+
+    #[test]
+    fn one_node_stands_for_its_cluster_and_a_socket_does_not() {
+        let one = target("redis://h1:7000/3").into_cluster();
+        assert!(one.is_ok_and(|cluster| cluster.prefix() == b"{3}"));
+        let socket = target("unix:///run/redis.sock").into_cluster();
+        let said = socket.err().map(|error| error.to_string());
+        assert!(said.is_some_and(|said| said.contains("host and port")));
     }
 
     #[test]
