@@ -29,7 +29,7 @@ test-full: ## `make test`, and the campaigns and matrices that take hours
 	@e2e/tools/install --all
 	@$(RUN) e2e/tools/tier full
 
-bench: tools ## Compare the client with the real juicefs, line by line (ARGS="--engine sqlite")
+bench: tools ## Compare the client with the real juicefs, line by line (ARGS="--engine sqlite --short" for a look)
 	@$(RUN) e2e/tools/bench $(ARGS)
 
 lint: ## Format and clippy only

@@ -35,7 +35,7 @@ impl Report {
         let rows = figures.into_iter().map(|(line, rounds)| {
             let median: BTreeMap<_, _> = rounds
                 .iter()
-                .map(|(name, figures)| (*name, middle(figures)))
+                .map(|(name, figures)| (*name, median(figures)))
                 .collect();
             let ratio = median
                 .get(&Name::Carafe)
@@ -48,7 +48,7 @@ impl Report {
                     }
                 });
             Row {
-                line: line.name.to_owned(),
+                line: line.name.clone(),
                 unit: line.unit.to_owned(),
                 rounds,
                 median,
@@ -83,7 +83,7 @@ impl Report {
                 row.unit,
                 shown(Name::Carafe),
                 shown(Name::Juicefs),
-                shown(Name::Limit)
+                shown(Name::Baseline)
             );
         }
         out
@@ -105,7 +105,7 @@ impl Report {
     }
 }
 
-fn middle(figures: &[f64]) -> f64 {
+fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len() / 2;
@@ -131,17 +131,17 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle() {
-        assert!((middle(&[3.0, 1.0, 100.0]) - 3.0).abs() < 1e-9);
-        assert!((middle(&[1.0, 2.0, 3.0, 100.0]) - 2.5).abs() < 1e-9);
+        assert!((median(&[3.0, 1.0, 100.0]) - 3.0).abs() < 1e-9);
+        assert!((median(&[1.0, 2.0, 3.0, 100.0]) - 2.5).abs() < 1e-9);
     }
 
     #[test]
     fn a_ratio_above_one_is_better() {
         let line = |less_is_better| crate::lines::Line {
-            name: "x",
+            name: "x".into(),
             unit: "s",
             less_is_better,
-            run: |_, _| Ok(None),
+            run: Box::new(|_, _| Ok(None)),
         };
         let figures = || BTreeMap::from([(Name::Carafe, vec![2.0]), (Name::Juicefs, vec![4.0])]);
         let report = Report::of(

@@ -29,7 +29,8 @@ use crate::{
 
 /// How often the API server is asked again when the plugin starts before it.
 const RETRY: Duration = Duration::from_secs(2);
-/// How often mount pods are looked for that serve nothing.
+/// How often leftovers are looked for: mounts that nobody serves, mount pods that serve
+/// nothing.
 const SWEEP: Duration = Duration::from_mins(2);
 /// The same, after the plugin's start.
 const FIRST_SWEEP: Duration = Duration::from_secs(20);
@@ -105,6 +106,7 @@ async fn node(
     };
     let service = NodeService::new(stager);
     tokio::spawn(sweep(service.clone()));
+    tokio::spawn(service.clone().replace_lost_pods());
     let router = Server::builder()
         .add_service(IdentityServer::new(IdentityService {
             driver_name: common.driver_name,
@@ -207,7 +209,7 @@ async fn sweep(service: NodeService) {
         tokio::time::sleep(pause).await;
         pause = SWEEP;
         if let Err(error) = service.sweep().await {
-            tracing::warn!(%error, "mount pods that serve nothing may be left");
+            tracing::warn!(%error, "the sweep did not finish: mounts that nobody serves may be left");
         }
     }
 }

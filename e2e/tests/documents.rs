@@ -9,7 +9,7 @@ fn named(text: &str) -> Vec<(&str, &str)> {
     let spans = text.split('`').skip(1).step_by(2);
     spans
         .filter_map(|span| span.split_once("::"))
-        .filter(|(file, _)| file.ends_with(".rs"))
+        .filter(|(file, _)| Path::new(file).extension().is_some_and(|ext| ext == "rs"))
         .collect()
 }
 
@@ -32,7 +32,7 @@ fn is_run(source: &str, function: &str) -> bool {
         !line.contains("fn ") && words.contains(&function)
     };
     let before = &lines[defined.saturating_sub(3)..defined];
-    before.iter().any(|line| is_test(&line)) || lines.iter().any(|line| is_listed(&line))
+    before.iter().any(is_test) || lines.iter().any(is_listed)
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) enum Name {
     /// The peer.
     Juicefs,
     /// Nobody: the machine's own file system.
-    Limit,
+    Baseline,
 }
 
 /// A file system client as a program.

@@ -1,8 +1,7 @@
 //! The lines, by what they measure: one file a family.
 
-mod files;
 mod listing;
-mod metadata;
+mod many;
 mod mounts;
 mod random;
 mod sequential;
@@ -18,7 +17,7 @@ use crate::place::Place;
 /// One figure.
 pub(crate) struct Line {
     /// What is measured.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// What it counts in.
     pub(crate) unit: &'static str,
     /// Whether a smaller figure is better.
@@ -28,7 +27,7 @@ pub(crate) struct Line {
 }
 
 /// How a line is measured.
-pub(crate) type Run = fn(&mut dyn Place, &Scale) -> Result<Option<f64>>;
+pub(crate) type Run = Box<dyn Fn(&mut dyn Place, &Scale) -> Result<Option<f64>>>;
 
 /// How much work a line does.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +61,7 @@ pub(crate) fn all() -> Vec<Line> {
     let families = [
         sequential::lines(),
         random::lines(),
-        files::lines(),
-        metadata::lines(),
+        many::lines(),
         listing::lines(),
         trees::lines(),
         turns::lines(),
@@ -73,22 +71,28 @@ pub(crate) fn all() -> Vec<Line> {
 }
 
 /// More is better.
-fn rate(name: &'static str, unit: &'static str, run: Run) -> Line {
+fn rate(
+    name: impl Into<String>,
+    unit: &'static str,
+    run: impl Fn(&mut dyn Place, &Scale) -> Result<Option<f64>> + 'static,
+) -> Line {
     Line {
-        name,
+        name: name.into(),
         unit,
         less_is_better: false,
-        run,
+        run: Box::new(run),
     }
 }
 
 /// Less is better.
-fn cost(name: &'static str, unit: &'static str, run: Run) -> Line {
+fn cost(
+    name: impl Into<String>,
+    unit: &'static str,
+    run: impl Fn(&mut dyn Place, &Scale) -> Result<Option<f64>> + 'static,
+) -> Line {
     Line {
-        name,
-        unit,
         less_is_better: true,
-        run,
+        ..rate(name, unit, run)
     }
 }
 

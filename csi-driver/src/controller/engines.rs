@@ -259,6 +259,7 @@ impl Engines {
     ) -> Result<(Arc<dyn Meta>, Option<Format>), OpenFailure> {
         let options = ConnectOptions {
             timeout: self.patience,
+            sentinel_password: secret.sentinel_password(),
         };
         let password = secret.meta_password();
         let connecting = carafe_meta::connect(secret.metaurl.expose(), password.as_ref(), options);

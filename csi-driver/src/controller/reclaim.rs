@@ -1,14 +1,22 @@
-//! Reclaiming deleted volumes' data: bounded rounds over all file systems that the
-//! classes of this driver name. What a round does is the background work of every
-//! volume: [`carafe_jobs`].
+//! Reclaiming deleted volumes' data: bounded rounds over all file systems that classes
+//! and PersistentVolumes of this driver name. What a round does is the background work of
+//! every volume: [`carafe_jobs`].
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use carafe_api::VolumeSecret;
 use carafe_jobs::{Budget, Jobs, Report};
 use futures_util::{StreamExt, stream};
-use k8s_openapi::api::{core::v1::Secret, storage::v1::StorageClass};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, Secret, SecretReference},
+    storage::v1::StorageClass,
+};
 use kube::{Api, Client, api::ListParams};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{Elector, Engines, FileSystem};
@@ -52,16 +60,18 @@ impl Reclaimer {
             ticks.tick().await;
             self.engines.close_idle();
             match within(self.elector.acquire()).await {
-                Ok(true) => self.round().await,
-                Ok(false) => {}
+                Ok(true) => self.round(self.secrets().await).await,
+                // What this replica has used, perhaps nobody else knows of: volumes whose
+                // Secret no class and no PersistentVolume names any more.
+                Ok(false) => self.round(self.engines.secrets()).await,
                 Err(error) => tracing::warn!(%error, "the clean-up's Lease cannot be taken"),
             }
         }
     }
 
     /// Several file systems at once: one whose engine is down must not hold up the others.
-    async fn round(&self) {
-        stream::iter(self.secrets().await)
+    async fn round(&self, secrets: Vec<VolumeSecret>) {
+        stream::iter(secrets)
             .for_each_concurrent(AT_ONCE, |secret| async move { self.visit(&secret).await })
             .await;
     }
@@ -80,44 +90,56 @@ impl Reclaimer {
         }
     }
 
-    /// The Secrets of the classes, and of what was used lately.
+    /// The Secrets of the classes and the PersistentVolumes, and of what was used lately.
     async fn secrets(&self) -> Vec<VolumeSecret> {
-        let mut found: BTreeMap<[u8; 32], VolumeSecret> = BTreeMap::new();
-        for class in self.classes().await {
-            if class.provisioner == self.driver
-                && let Some(secret) = self.secret_of(&class).await
-            {
-                found.insert(secret.fingerprint(), secret);
-            }
-        }
-        for secret in self.engines.secrets() {
-            found.insert(secret.fingerprint(), secret);
-        }
-        found.into_values().collect()
+        let mut named: BTreeSet<Named> = BTreeSet::new();
+        named.extend(self.all::<StorageClass>().await.iter().filter_map(|class| {
+            let is_ours = class.provisioner == self.driver;
+            is_ours.then(|| named_by_class(class)).flatten()
+        }));
+        let volumes = self.all::<PersistentVolume>().await;
+        named.extend(
+            volumes
+                .iter()
+                .flat_map(|volume| self.named_by_volume(volume)),
+        );
+        let read = stream::iter(named).map(|named| self.read(named));
+        let read: Vec<_> = read.buffer_unordered(AT_ONCE).collect().await;
+        let used = self.engines.secrets();
+        let all = read.into_iter().flatten().chain(used);
+        let distinct: BTreeMap<_, _> = all.map(|secret| (secret.fingerprint(), secret)).collect();
+        distinct.into_values().collect()
     }
 
-    async fn classes(&self) -> Vec<StorageClass> {
-        let api = Api::<StorageClass>::all(self.client.clone());
+    fn named_by_volume(&self, volume: &PersistentVolume) -> Vec<Named> {
+        let csi = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
+        let csi = csi.filter(|csi| csi.driver == self.driver);
+        let references = csi.map(|csi| [&csi.node_stage_secret_ref, &csi.node_publish_secret_ref]);
+        let named = |reference: &SecretReference| {
+            Some((reference.namespace.clone()?, reference.name.clone()?))
+        };
+        let references = references.into_iter().flatten().flatten();
+        references.filter_map(named).collect()
+    }
+
+    async fn all<K>(&self) -> Vec<K>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api = Api::<K>::all(self.client.clone());
         match within(api.list(&ListParams::default())).await {
             Ok(list) => list.items,
             Err(error) => {
-                tracing::warn!(%error, "the classes cannot be listed");
+                let kind = K::kind(&());
+                tracing::warn!(%error, %kind, "what names file systems cannot be listed");
                 Vec::new()
             }
         }
     }
 
-    async fn secret_of(&self, class: &StorageClass) -> Option<VolumeSecret> {
-        let parameters = class.parameters.as_ref()?;
-        let (name, namespace) = (
-            parameters.get(SECRET_NAME)?,
-            parameters.get(SECRET_NAMESPACE)?,
-        );
-        if name.contains("${") || namespace.contains("${") {
-            return None;
-        }
-        let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let secret = within(api.get_opt(name)).await.ok()??;
+    async fn read(&self, (namespace, name): Named) -> Option<VolumeSecret> {
+        let api = Api::<Secret>::namespaced(self.client.clone(), &namespace);
+        let secret = within(api.get_opt(&name)).await.ok()??;
         let text = |bytes: k8s_openapi::ByteString| String::from_utf8(bytes.0).unwrap_or_default();
         let fields: BTreeMap<_, _> = secret
             .data?
@@ -126,6 +148,20 @@ impl Reclaimer {
             .collect();
         VolumeSecret::from_fields(&fields).ok()
     }
+}
+
+/// A Secret's namespace and name.
+type Named = (String, String);
+
+/// A class's Secret, unless it is another one for each claim: then the volumes name it.
+fn named_by_class(class: &StorageClass) -> Option<Named> {
+    let parameters = class.parameters.as_ref()?;
+    let named = (
+        parameters.get(SECRET_NAMESPACE)?.clone(),
+        parameters.get(SECRET_NAME)?.clone(),
+    );
+    let is_template = named.0.contains("${") || named.1.contains("${");
+    (!is_template).then_some(named)
 }
 
 /// One round of one file system.

@@ -93,23 +93,23 @@ impl Kept {
 
     /// Whether the descriptors are here.
     pub fn is_held(&self) -> bool {
-        self.state.lock().bundle.device.is_some()
+        self.state.lock().is_held()
     }
 
     /// Whether a client is connected.
     pub fn is_connected(&self) -> bool {
-        self.state.lock().connected
+        self.state.lock().is_connected()
     }
 
     /// Whether a worker has ever served this mount: before, nothing can have been
     /// written.
     pub fn was_served(&self) -> bool {
-        self.state.lock().served
+        self.state.lock().was_served()
     }
 
     /// Whether a client came that holds nothing either: nobody will give it back.
     pub fn is_lost(&self) -> bool {
-        self.state.lock().lost
+        self.state.lock().is_lost()
     }
 
     /// How far the client has come.
@@ -144,7 +144,7 @@ impl Kept {
     pub async fn wait_held(&self, patience: Duration) -> bool {
         let mut phase = self.phase.subscribe();
         let held = async {
-            while !self.is_held() && !self.state.lock().lost {
+            while !self.is_held() && !self.is_lost() {
                 if phase.changed().await.is_err() {
                     return;
                 }
@@ -179,14 +179,11 @@ impl Kept {
 
     /// Passes a changed secret to the client. Answers whether it was another one.
     pub fn rotate(&self, secret: &VolumeSecret) -> bool {
-        let mut state = self.state.lock();
-        if state.bundle.device.is_none() || state.secret.fingerprint() == secret.fingerprint() {
-            return false;
+        let is_other = self.state.lock().rotate(secret);
+        if is_other {
+            self.post.notify_one();
         }
-        state.secret = secret.clone();
-        state.outbox.secret = true;
-        self.post.notify_one();
-        true
+        is_other
     }
 
     /// Asks the client how full the volume is; `None` if it does not answer in time.
@@ -199,9 +196,7 @@ impl Kept {
     /// Asks the client to commit all that was written, and waits until it has.
     pub async fn release(&self, patience: Duration) -> Result<(), NotServed> {
         if self.phase() != Phase::Released {
-            let mut state = self.state.lock();
-            state.releasing = true;
-            state.outbox.release = true;
+            self.state.lock().release();
             self.post.notify_one();
         }
         match self
@@ -221,11 +216,7 @@ impl Kept {
 
     /// The volume is wanted again after all: a release that kubelet gave up on.
     pub fn keep_on(&self) {
-        {
-            let mut state = self.state.lock();
-            state.releasing = false;
-            state.outbox.release = false;
-        }
+        self.state.lock().keep_on();
         let connected = self.is_connected();
         self.phase.send_if_modified(|phase| {
             let served = *phase == Phase::Released && connected;
@@ -240,12 +231,8 @@ impl Kept {
     /// The kernel has unmounted: closes the descriptors, tells the client to end,
     /// and waits until it has closed the connection. Answers whether it did.
     pub async fn end(&self, patience: Duration) -> bool {
-        {
-            let mut state = self.state.lock();
-            state.bundle = Bundle::default();
-            state.outbox.end = true;
-            self.post.notify_one();
-        }
+        self.state.lock().end();
+        self.post.notify_one();
         let mut phase = self.phase.subscribe();
         let gone = async {
             while self.is_connected() {
@@ -313,7 +300,7 @@ impl Kept {
 
     pub(super) fn set_phase(&self, phase: Phase) {
         if phase == Phase::Ready {
-            self.state.lock().served = true;
+            self.state.lock().set_served();
         }
         self.phase.send_replace(phase);
     }
@@ -321,13 +308,13 @@ impl Kept {
     /// All is committed: of use only if the release is still wanted, since more may be
     /// written otherwise.
     pub(super) fn released(&self) {
-        if self.state.lock().releasing {
+        if self.state.lock().is_releasing() {
             self.set_phase(Phase::Released);
         }
     }
 
     pub(super) fn set_region(&self, region: std::os::fd::OwnedFd) {
-        self.state.lock().bundle.region = Some(region);
+        self.state.lock().set_region(region);
     }
 
     pub(super) fn set_init(&self, blob: Vec<u8>) {
@@ -352,14 +339,20 @@ mod tests {
         }
     }
 
+    /// A client that holds the mount already.
+    fn connect(kept: &Kept) {
+        let given = Bundle {
+            device: Some(std::fs::File::open("/dev/null").unwrap().into()),
+            ..Bundle::default()
+        };
+        let process = Process::open(rustix::process::getpid()).unwrap();
+        kept.greet(&Hello::default(), given, &process).unwrap();
+    }
+
     #[tokio::test]
     async fn a_client_that_does_not_read_gets_the_newest_of_each_kind_only() {
         let kept = Kept::empty("v".into(), "/s".into(), "p".into());
-        {
-            let mut state = kept.state.lock();
-            state.connected = true;
-            state.bundle.device = Some(std::fs::File::open("/dev/null").unwrap().into());
-        }
+        connect(&kept);
         for number in 0..1000 {
             assert!(kept.rotate(&secret(&number.to_string())));
         }
@@ -385,7 +378,7 @@ mod tests {
     #[tokio::test]
     async fn a_release_that_was_given_up_does_not_stay() {
         let kept = Kept::empty("v".into(), "/s".into(), "p".into());
-        kept.state.lock().connected = true;
+        connect(&kept);
         kept.set_phase(Phase::Ready);
         assert!(kept.release(Duration::ZERO).await.is_err());
         kept.released();

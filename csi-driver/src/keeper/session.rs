@@ -107,28 +107,28 @@ async fn greet(
         gives = given.device.is_some(),
         "a mount pod connected"
     );
-    match admitted(kept, peer, &hello, given).await? {
+    match admitted(kept, peer, &hello, given).await {
         Ok((attach, bundle)) => {
             peer.send(&FromKeeper::Attach(attach), &bundle.borrowed())
                 .await?;
             Ok(true)
         }
-        Err(reason) => {
-            let reason = reason.to_owned();
+        Err(HandoverError::Refused(reason)) => {
             peer.send(&FromKeeper::Refused { reason }, &[]).await?;
             Ok(false)
         }
+        Err(error) => Err(error),
     }
 }
 
-/// What the client gets, after the process that served before it has ended; or why it
+/// What the client gets, after the process that served before it has ended; refused, it
 /// gets nothing.
 async fn admitted(
     kept: &Kept,
     peer: &Peer,
     hello: &Hello,
     mut given: Bundle,
-) -> Result<Result<(Box<Attach>, Bundle), &'static str>, HandoverError> {
+) -> Result<(Box<Attach>, Bundle), HandoverError> {
     loop {
         let greeting = kept.greet(hello, std::mem::take(&mut given), peer.process());
         let greeting = greeting.map_err(|source| HandoverError::Os {
@@ -136,8 +136,8 @@ async fn admitted(
             source,
         })?;
         let predecessor = match greeting {
-            Greeting::Welcome(attach, bundle) => return Ok(Ok((attach, bundle))),
-            Greeting::Refused(reason) => return Ok(Err(reason)),
+            Greeting::Welcome(attach, bundle) => return Ok((attach, bundle)),
+            Greeting::Refused(reason) => return Err(HandoverError::Refused(reason.to_owned())),
             Greeting::After(predecessor) => predecessor,
         };
         tokio::select! {

@@ -1,5 +1,7 @@
 //! What the keeper knows of one mount, and what follows from it. No waiting here.
 
+use std::os::fd::OwnedFd;
+
 use carafe_api::{
     MountArguments, VolumeSecret,
     handover::{Attach, Bundle, Descriptors, FromKeeper, Hello, PROTOCOL, Process, Usage},
@@ -27,19 +29,18 @@ pub(super) enum Greeting {
 /// What the keeper knows of a mount.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) bundle: Bundle,
+    bundle: Bundle,
     init: Option<Vec<u8>>,
-    pub(super) arguments: MountArguments,
-    pub(super) secret: VolumeSecret,
+    arguments: MountArguments,
+    secret: VolumeSecret,
     epoch: u64,
-    pub(super) served: bool,
-    /// The pod came with nothing when nothing was held: nobody has the connection.
-    pub(super) lost: bool,
-    pub(super) releasing: bool,
-    pub(super) connected: bool,
+    served: bool,
+    lost: bool,
+    releasing: bool,
+    connected: bool,
     /// Who was handed the descriptors last.
     client: Option<Process>,
-    pub(super) outbox: Outbox,
+    outbox: Outbox,
     questions: Vec<oneshot::Sender<Usage>>,
     next_question: u64,
 }
@@ -47,11 +48,11 @@ pub(super) struct State {
 /// What the client is still to be told. No queue: of each kind only the newest counts,
 /// so a client that does not read costs nothing.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) secret: bool,
-    pub(super) release: bool,
+struct Outbox {
+    secret: bool,
+    release: bool,
     question: Option<u64>,
-    pub(super) end: bool,
+    end: bool,
 }
 
 impl State {
@@ -63,6 +64,32 @@ impl State {
             secret,
             ..Self::default()
         }
+    }
+
+    /// Whether the descriptors are here.
+    pub(super) fn is_held(&self) -> bool {
+        self.bundle.device.is_some()
+    }
+
+    /// Whether a client is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Whether a worker has ever served.
+    pub(super) fn was_served(&self) -> bool {
+        self.served
+    }
+
+    /// Whether the pod came with nothing when nothing was held: nobody has the
+    /// connection.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether a release is still wanted.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.releasing
     }
 
     /// Takes what the pod gives back, if nothing is held, and answers what it gets.
@@ -83,10 +110,10 @@ impl State {
                 Greeting::After(client)
             });
         }
-        if gives && self.bundle.device.is_none() {
+        if gives && !self.is_held() {
             self.adopt(hello, given);
         }
-        if self.bundle.device.is_none() {
+        if !self.is_held() {
             self.lost = true;
             return Ok(Greeting::Refused(HELD_BY_NOBODY));
         }
@@ -139,6 +166,44 @@ impl State {
         self.connected = false;
         self.outbox = Outbox::default();
         self.questions.clear();
+    }
+
+    /// A worker serves.
+    pub(super) fn set_served(&mut self) {
+        self.served = true;
+    }
+
+    /// Keeps the memory that the first worker made.
+    pub(super) fn set_region(&mut self, region: OwnedFd) {
+        self.bundle.region = Some(region);
+    }
+
+    /// Takes a changed secret for the client. Answers whether it is another one.
+    pub(super) fn rotate(&mut self, secret: &VolumeSecret) -> bool {
+        if !self.is_held() || self.secret.fingerprint() == secret.fingerprint() {
+            return false;
+        }
+        self.secret = secret.clone();
+        self.outbox.secret = true;
+        true
+    }
+
+    /// The client is to commit all that was written.
+    pub(super) fn release(&mut self) {
+        self.releasing = true;
+        self.outbox.release = true;
+    }
+
+    /// The mount is wanted on.
+    pub(super) fn keep_on(&mut self) {
+        self.releasing = false;
+        self.outbox.release = false;
+    }
+
+    /// The kernel has unmounted: closes the descriptors, and the client is to end.
+    pub(super) fn end(&mut self) {
+        self.bundle = Bundle::default();
+        self.outbox.end = true;
     }
 
     /// Notes what the kernel and the first worker agreed on.

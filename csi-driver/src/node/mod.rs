@@ -6,6 +6,7 @@
 
 mod caches;
 mod claims;
+mod departures;
 mod directory;
 mod error;
 mod plan;
@@ -13,6 +14,9 @@ mod pods;
 mod publish;
 mod recover;
 mod stage;
+mod staging;
+mod succession;
+mod sweep;
 mod unstage;
 
 use std::{
@@ -70,20 +74,13 @@ impl NodeService {
         }
     }
 
-    /// Deletes mount pods that serve nothing. Volumes that a call is about have their
-    /// turn another time.
+    /// Takes away what no call will ask for again: mounts that nobody serves, and mount
+    /// pods that serve nothing. Volumes that a call is about have their turn another
+    /// time.
     pub async fn sweep(&self) -> Result<(), PodsError> {
-        self.stager.remove_retired_caches();
-        for (volume, staging) in self.stager.dead_mounts().await? {
-            if let Ok(turn) = self.locks.turn(&volume, Duration::ZERO).await {
-                self.stager
-                    .clear_dead_mount(&volume, &staging, &turn)
-                    .await?;
-            }
-        }
-        for (volume, pod) in self.stager.idle_pods().await? {
-            if let Ok(turn) = self.locks.turn(&volume, Duration::ZERO).await {
-                self.stager.sweep(&volume, &pod, &turn).await?;
+        for left in self.stager.leftovers().await? {
+            if let Ok(turn) = self.locks.turn(left.volume(), Duration::ZERO).await {
+                self.stager.clear(&left, &turn).await?;
             }
         }
         Ok(())

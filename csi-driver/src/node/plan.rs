@@ -116,6 +116,24 @@ pub fn plan(
     })
 }
 
+/// Plans the pod that takes over from one that is gone: as described as it, and made as
+/// the plugin makes pods now.
+pub(super) fn successor(former: &Pod, node: &NodeIdentity, config: &MountPodArgs) -> Pod {
+    let former = &former.metadata;
+    Pod {
+        metadata: ObjectMeta {
+            name: former.name.clone(),
+            namespace: Some(config.namespace.clone()),
+            labels: former.labels.clone(),
+            annotations: former.annotations.clone(),
+            owner_references: Some(vec![owner(node)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec(node, config)),
+        ..Pod::default()
+    }
+}
+
 /// What the client is to serve.
 pub(super) fn arguments(
     request: &VolumeRequest,
@@ -430,6 +448,17 @@ mod tests {
             plan(&request, &node(), &config()),
             Err(PlanError::SubPath(_))
         ));
+    }
+
+    #[test]
+    fn a_successor_is_the_pod_that_was_planned() {
+        let plan = plan(&request(), &node(), &config()).unwrap();
+        let mut former = plan.pod.clone();
+        // What the API server has added is not its own.
+        former.metadata.uid = Some("u".into());
+        former.metadata.resource_version = Some("7".into());
+        former.spec = None;
+        assert_eq!(successor(&former, &node(), &config()), plan.pod);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use carafe_api::labels;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus};
 use kube::{
     Api, Client,
@@ -12,6 +12,7 @@ use kube::{
     runtime::{wait::await_condition, watcher::watch_object},
 };
 
+use super::departures::departures;
 use crate::api_server::{RequestError, within};
 
 /// A pod that exists.
@@ -77,6 +78,8 @@ pub trait Pods: Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<Pod>, PodsError>;
     /// Answers why the pod will not start, as soon as that is known; never if it does.
     async fn trouble(&self, pod: &PodRef) -> String;
+    /// Each mount pod of this node that ends or goes, from now on.
+    fn departures(&self) -> BoxStream<'static, Pod>;
 }
 
 /// The adapter to a real API server.
@@ -93,6 +96,13 @@ impl KubePods {
             api: Api::namespaced(client, namespace),
             node: node.to_owned(),
         }
+    }
+
+    /// What the labels of this node's mount pods say.
+    fn selector(&self) -> String {
+        let (node, _) = labels::label_value(&self.node);
+        let (name, value) = (labels::NAME, labels::MOUNT_POD);
+        format!("{name}={value},{}={node}", labels::NODE)
     }
 
     async fn get(&self, name: &str) -> Result<Option<Pod>, PodsError> {
@@ -167,14 +177,7 @@ impl Pods for KubePods {
     }
 
     async fn list(&self) -> Result<Vec<Pod>, PodsError> {
-        let (node, _) = labels::label_value(&self.node);
-        let selector = format!(
-            "{}={},{}={node}",
-            labels::NAME,
-            labels::MOUNT_POD,
-            labels::NODE
-        );
-        let params = ListParams::default().labels(&selector);
+        let params = ListParams::default().labels(&self.selector());
         let list = within(self.api.list(&params)).await;
         let mut pods = list.map_err(|error| failed("list", "(all)", &error))?.items;
         pods.retain(|pod| {
@@ -200,6 +203,10 @@ impl Pods for KubePods {
             }
         }
         std::future::pending().await
+    }
+
+    fn departures(&self) -> BoxStream<'static, Pod> {
+        departures(self.api.clone(), &self.selector()).boxed()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Staging: from a request to a mount that a pod serves.
 //!
 //! Each call may end at any await, because kubelet hangs up or the plugin is stopped.
-//! What it leaves then is found by the next call, by the plugin's next life, or by
-//! [`Stager::sweep`]: a mount without a keeper is dead and taken away, a pod that this
-//! call has not made is replaced.
+//! What it leaves then is found by the next call, by the plugin's next life, or by the
+//! sweep ([`super::sweep`]): a mount without a keeper is dead and taken away, a pod that
+//! this call has not made is replaced.
 
 use std::{
     collections::BTreeMap,
@@ -27,12 +27,13 @@ use super::{
     error::StageError,
     plan::{MountPlan, NodeIdentity, SOCKET_VOLUME, VolumeRequest, plan},
     pods::{Ensured, PodRef, Pods, PodsError, is_running, volume_of},
+    staging::{is_mounted, unmount_lazily, unmount_or_warn},
 };
 use crate::{
     config::NodeArgs,
     keeper::{Keeper, Kept, NotServed, Phase},
     lock::{KERNEL_PATIENCE, Turn},
-    mount::{self, FUSE_TYPE, MountTable},
+    mount,
 };
 
 /// How long a pod may take to give its descriptors back after a restart of the plugin.
@@ -250,7 +251,7 @@ impl Stager {
         }
     }
 
-    async fn ensured(
+    pub(super) async fn ensured(
         &self,
         pod: &Pod,
         volume: &str,
@@ -296,7 +297,7 @@ impl Stager {
     }
 
     /// Opens the keeper's socket in the pod and waits until the pod serves.
-    async fn introduce(
+    pub(super) async fn introduce(
         &self,
         kept: &Arc<Kept>,
         pod: &PodRef,
@@ -366,9 +367,7 @@ impl Stager {
     /// Takes back a mount that was never served, or cannot be any more: what it holds
     /// is lost. An error means that its pod may be left.
     pub(super) async fn discard(&self, kept: &Kept, turn: &Turn) -> Result<(), PodsError> {
-        if let Err(error) = unmount_lazily(kept.staging(), turn).await {
-            tracing::warn!(%error, volume = kept.volume(), "cannot unmount");
-        }
+        unmount_or_warn(kept.volume(), kept.staging(), turn).await;
         self.keeper.remove(kept.volume());
         if let Some(pod) = self.pods.find(kept.pod()).await? {
             self.pods.delete(&pod, 0).await?;
@@ -443,12 +442,6 @@ fn mount_and_keep(
     Ok(Kept::new(staging, pod, plan.arguments, plan.secret, bundle))
 }
 
-pub(super) async fn unmount_lazily(staging: &Path, turn: &Turn) -> std::io::Result<()> {
-    let path = staging.to_owned();
-    turn.aside(KERNEL_PATIENCE, move || mount::unmount_lazily(&path))
-        .await
-}
-
 fn io_error(step: &'static str) -> impl FnOnce(std::io::Error) -> StageError {
     move |source| StageError::Io { step, source }
 }
@@ -459,14 +452,4 @@ fn still_going(volume: &str, pod: &str) -> StageError {
         pod: pod.to_owned(),
         progress: "cannot be made yet: one of its name is still going".into(),
     }
-}
-
-pub(super) async fn is_mounted(staging: &Path, turn: &Turn) -> std::io::Result<bool> {
-    let staging = staging.to_owned();
-    let look = move || {
-        let table = MountTable::read()?;
-        let entry = table.at(&staging);
-        Ok(entry.is_some_and(|entry| entry.fs_type == FUSE_TYPE))
-    };
-    turn.aside(KERNEL_PATIENCE, look).await
 }

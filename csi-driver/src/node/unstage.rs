@@ -6,7 +6,8 @@ use std::{path::Path, time::Duration};
 use super::{
     error::UnstageError,
     pods::{PodsError, reference, volume_of},
-    stage::{NOT_BACK, RECONNECT_PATIENCE, Stager, is_mounted, unmount_lazily},
+    stage::{NOT_BACK, RECONNECT_PATIENCE, Stager},
+    staging::{is_mounted, unmount, unmount_lazily},
 };
 use crate::{
     keeper::Kept,
@@ -45,7 +46,9 @@ impl Stager {
             None => self.clear_pods(volume, turn).await?,
             Some(kept) if mounted && self.may_hold_data(&kept).await? => {
                 self.release(&kept).await?;
-                unmount(&staging, turn).await.map_err(unmount_failed)?;
+                unmount(&staging, END_PATIENCE, turn)
+                    .await
+                    .map_err(unmount_failed)?;
                 self.end(&kept, turn).await?;
             }
             Some(kept) if mounted => self.discard(&kept, turn).await?,
@@ -119,28 +122,5 @@ impl Stager {
             self.remove_caches(&pod.name, turn).await;
         }
         Ok(())
-    }
-}
-
-/// umount(2) waits while the kernel writes back: out of sight if the client does not
-/// take the pages in time.
-async fn unmount(staging: &Path, turn: &Turn) -> std::io::Result<()> {
-    let path = staging.to_owned();
-    match turn
-        .aside(END_PATIENCE, move || mount::unmount(&path))
-        .await
-    {
-        Ok(()) => Ok(()),
-        // Somebody has a file open who is no longer a pod of this volume, or the client
-        // is slow.
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::ResourceBusy | std::io::ErrorKind::TimedOut
-            ) =>
-        {
-            unmount_lazily(staging, turn).await
-        }
-        Err(error) => Err(error),
     }
 }

@@ -45,6 +45,27 @@ async fn a_client_that_failed_is_replaced_on_the_same_mount() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mount_whose_pod_is_gone_gets_another_unasked() {
+    let world = World::new(Behaviour::Serve);
+    let replacing = tokio::spawn(world.service.clone().replace_lost_pods());
+    world.stage(secrets("one"), &[]).await.unwrap();
+    world.publish("a", false, secrets("one")).await.unwrap();
+    world.pods.lose("pvc-1");
+    let until = Instant::now() + Duration::from_secs(10);
+    while world.pods.made() < 2 {
+        assert!(Instant::now() < until, "no other pod after 10 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(world.lists("a").await, "it serves what the first one did");
+    assert!(*world.pods.state("pvc-1").had_region.lock());
+    world.unpublish("a").await;
+    world.unstage().await.unwrap();
+    assert_eq!(world.pods.made(), 2, "an orderly end has no successor");
+    replacing.abort();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_of_a_mount_that_is_gone_does_not_serve_the_next_one() {
     let mut world = World::new(Behaviour::Serve);
     world.stage(secrets("one"), &[]).await.unwrap();

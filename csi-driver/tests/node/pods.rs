@@ -19,8 +19,10 @@ use carafe_api::{
     },
 };
 use carafe_csi_driver::node::{Ensured, PodRef, Pods, PodsError};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use crate::fuse;
 
@@ -90,6 +92,7 @@ pub(crate) struct FakePods {
     behaviour: Behaviour,
     pods: Mutex<HashMap<String, FakePod>>,
     made: Mutex<u32>,
+    departed: broadcast::Sender<Pod>,
 }
 
 impl FakePods {
@@ -100,6 +103,7 @@ impl FakePods {
             behaviour,
             pods: Mutex::default(),
             made: Mutex::default(),
+            departed: broadcast::Sender::new(8),
         }
     }
 
@@ -117,6 +121,15 @@ impl FakePods {
             .values()
             .find(|pod| pod.pod.metadata.labels.as_ref().unwrap()["carafe.io/volume"] == volume);
         pod.expect("the volume has a pod").state.clone()
+    }
+
+    /// The volume's pod is deleted by force: it is gone, and its client with it.
+    pub(crate) fn lose(&self, volume: &str) {
+        self.state(volume).kill_client();
+        let pods = std::mem::take(&mut *self.pods.lock());
+        for pod in pods.into_values() {
+            self.departed.send(pod.pod).unwrap();
+        }
     }
 
     pub(crate) fn kill_all(&self) {
@@ -247,6 +260,14 @@ impl Pods for FakePods {
 
     async fn trouble(&self, _pod: &PodRef) -> String {
         std::future::pending().await
+    }
+
+    fn departures(&self) -> BoxStream<'static, Pod> {
+        let departed = self.departed.subscribe();
+        stream::unfold(departed, |mut departed| async {
+            Some((departed.recv().await.ok()?, departed))
+        })
+        .boxed()
     }
 }
 

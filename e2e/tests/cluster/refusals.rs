@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::fixture::{Fixture, eventually, names, toolbox_pod};
 use crate::mount_pods::nothing_left;
+use crate::peer::with_juicefs;
 use crate::storage::{Class, FileSystem, SIZE};
 
 const PLAIN: Class = Class {
@@ -123,11 +124,30 @@ async fn a_pattern_that_leaves_the_file_system_and_one_that_names_a_path_twice()
     test.ask("two", "volume", SIZE, &json!({"path": "same"}));
     let owner = format!("{}/one", test.namespace);
     println!("{}", test.event("two", &["same", &owner]).await);
+    test.ask("inner", "volume", SIZE, &json!({"path": "same/inner"}));
+    println!("{}", test.event("inner", &["same/inner", &owner]).await);
     assert_eq!(
         system.redis(&["HLEN", "dirQuota"]).trim(),
         "1",
         "only the bound claim has a quota"
     );
+}
+
+#[tokio::test]
+async fn a_claim_whose_directory_is_gone() {
+    let test = Fixture::new("refusals-gone").await.with_driver().await;
+    let system = test.storage_class().await;
+    test.claim("data").await;
+    let volume = test.volume_of("data").await;
+    // Its directory has the volume's name.
+    with_juicefs(&system.metaurl, &format!("mv {volume} aside")).unwrap();
+    let node = test.node().await;
+    test.start_pod("pod", &node, &["data"]);
+    println!("{}", test.event("pod", &[&volume, "is gone"]).await);
+    with_juicefs(&system.metaurl, &format!("mv aside {volume}")).unwrap();
+    test.pod_ready("pod").await;
+    test.delete_pod("pod").await;
+    test.no_mount_pods(&volume).await;
 }
 
 #[tokio::test]

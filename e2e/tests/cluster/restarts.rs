@@ -1,7 +1,7 @@
 //! The node plugin or kubelet restarts, or a mount pod is deleted, while a pod has its
 //! volume open.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Instant};
 
 use carafe_e2e::chart;
 use carafe_e2e::tools::Tools;
@@ -163,68 +163,100 @@ async fn a_mount_pod_that_is_told_to_end_serves_until_its_last_user_has_gone() {
     writing.end().await;
 }
 
+#[tokio::test]
+async fn a_writer_goes_on_soon_after_its_mount_pod_was_deleted_by_force() {
+    let test = Fixture::new("restarts-force").await.with_driver().await;
+    let node = test.node().await;
+    let mut writing = Writing::start(test, node).await;
+    let (first, start) = (writing.mount_pod.clone(), Instant::now());
+    delete_mount_pod(&writing.test, &first, &["--grace-period=0", "--force"]);
+    let is_next = |pod: &Pod| pod.metadata.uid != first.metadata.uid && is_ready(pod);
+    eventually("the next mount pod", || async {
+        let pods = writing.test.mount_pods(&writing.volume).await;
+        let next = pods.iter().any(is_next);
+        next.then_some(()).ok_or_else(|| "not there".to_owned())
+    })
+    .await;
+    writing.goes_on().await;
+    println!(
+        "the writer goes on {:?} after its mount pod was deleted",
+        start.elapsed()
+    );
+    writing.mount_pod = writing.test.mount_pod(&writing.volume).await;
+    writing.end().await;
+}
+
 /// Holds a file open and writes to it again when a file tells it to.
 const HOLDER: &str = "set -e; exec 3>>/data/lines; echo before >&3; \
     while [ ! -e /data/go ]; do sleep 0.2; done; echo after >&3; exec 3>&-; cat /data/lines";
 
+/// A pod with a file open, whose mount pod is to go.
+struct Holding {
+    test: Fixture,
+    node: String,
+    volume: String,
+    first: Pod,
+}
+
+impl Holding {
+    async fn start(name: &str) -> Self {
+        let test = Fixture::new(name).await.with_driver().await;
+        test.storage_class().await;
+        test.claim("data").await;
+        let node = test.node().await;
+        test.apply(&toolbox_pod("holder", &node, &["data"], HOLDER))
+            .unwrap();
+        test.pod_ready("holder").await;
+        let volume = test.volume_of("data").await;
+        let first = test.mount_pod(&volume).await;
+        Self {
+            test,
+            node,
+            volume,
+            first,
+        }
+    }
+
+    /// A second pod gets the volume from another mount pod, then the holder writes on
+    /// and both leave.
+    async fn goes_on_with_another(self) {
+        let Self { test, volume, .. } = &self;
+        test.start_pod("second", &self.node, &["data"]);
+        test.pod_ready("second").await;
+        let next = test.mount_pod(volume).await;
+        let (old, new) = (&self.first.metadata.uid, &next.metadata.uid);
+        assert_ne!(new, old, "another mount pod");
+        test.sh("second", "touch /data/go").unwrap();
+        let has_ended = |pod: Option<&Pod>| {
+            let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        test.wait::<Pod>("holder", "done", has_ended).await;
+        let said = test.kubectl(&["logs", "holder"]).unwrap();
+        assert_eq!(said, "before\nafter\n", "no error, no lost line");
+        test.delete_pod("holder").await;
+        test.delete_pod("second").await;
+        test.no_mount_pods(volume).await;
+        nothing_left(&self.node, volume, &[self.first.clone(), next]).await;
+    }
+}
+
 #[tokio::test]
 async fn an_open_file_outlives_its_mount_pod() {
-    let test = Fixture::new("restarts-deleted").await.with_driver().await;
-    test.storage_class().await;
-    test.claim("data").await;
-    let node = test.node().await;
-    test.apply(&toolbox_pod("holder", &node, &["data"], HOLDER))
-        .unwrap();
-    test.pod_ready("holder").await;
-    let volume = test.volume_of("data").await;
-    let first = test.mount_pod(&volume).await;
-    delete_mount_pod(&test, &first, &["--grace-period=0", "--force"]);
-    test.start_pod("second", &node, &["data"]);
-    test.pod_ready("second").await;
-    let next = test.mount_pod(&volume).await;
-    assert_ne!(next.metadata.uid, first.metadata.uid, "another mount pod");
-    test.sh("second", "touch /data/go").unwrap();
-    let has_ended = |pod: Option<&Pod>| {
-        let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
-    test.wait::<Pod>("holder", "done", has_ended).await;
-    let said = test.kubectl(&["logs", "holder"]).unwrap();
-    assert_eq!(said, "before\nafter\n", "no error, no lost line");
-    test.delete_pod("holder").await;
-    test.delete_pod("second").await;
-    test.no_mount_pods(&volume).await;
-    nothing_left(&node, &volume, &[first, next]).await;
+    let holding = Holding::start("restarts-deleted").await;
+    let by_force = ["--grace-period=0", "--force"];
+    delete_mount_pod(&holding.test, &holding.first, &by_force);
+    holding.goes_on_with_another().await;
 }
 
 #[tokio::test]
 async fn a_mount_pod_that_is_deleted_twice_is_followed_by_another() {
-    let test = Fixture::new("restarts-twice").await.with_driver().await;
-    test.storage_class().await;
-    test.claim("data").await;
-    let node = test.node().await;
-    test.apply(&toolbox_pod("holder", &node, &["data"], HOLDER))
-        .unwrap();
-    test.pod_ready("holder").await;
-    let volume = test.volume_of("data").await;
-    let first = test.mount_pod(&volume).await;
+    let holding = Holding::start("restarts-twice").await;
     // Kubelet keeps to the first delete's grace period, which is a day.
-    delete_mount_pod(&test, &first, &[]);
-    delete_mount_pod(&test, &first, &["--grace-period=0", "--force"]);
-    test.start_pod("second", &node, &["data"]);
-    test.pod_ready("second").await;
-    let next = test.mount_pod(&volume).await;
-    assert_ne!(next.metadata.uid, first.metadata.uid, "another mount pod");
-    test.sh("second", "touch /data/go").unwrap();
-    eventually("what the holder wrote", || async {
-        let said = test.kubectl(&["logs", "holder"]);
-        let said = said.map_err(|error| error.to_string())?;
-        (said == "before\nafter\n").then_some(()).ok_or(said)
-    })
-    .await;
-    test.delete_pod("holder").await;
-    test.delete_pod("second").await;
-    test.no_mount_pods(&volume).await;
+    delete_mount_pod(&holding.test, &holding.first, &[]);
+    let by_force = ["--grace-period=0", "--force"];
+    delete_mount_pod(&holding.test, &holding.first, &by_force);
+    holding.goes_on_with_another().await;
 }
 
 fn delete_mount_pod(test: &Fixture, pod: &Pod, how: &[&str]) {

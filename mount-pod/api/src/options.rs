@@ -7,7 +7,7 @@
 mod limits;
 mod parse;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +173,7 @@ pub enum OptionError {
         /// What was written.
         value: String,
         /// What can stand there.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
 }
 

@@ -97,10 +97,17 @@ impl VolumeSecret {
 
     /// The metadata engine's password where the URL has none.
     pub fn meta_password(&self) -> Option<Secret> {
-        self.envs
-            .get("META_PASSWORD")
-            .filter(|password| !password.is_empty())
-            .cloned()
+        self.env("META_PASSWORD")
+    }
+
+    /// The password of Redis's sentinels.
+    pub fn sentinel_password(&self) -> Option<Secret> {
+        self.env("SENTINEL_PASSWORD")
+    }
+
+    fn env(&self, name: &str) -> Option<Secret> {
+        let text = self.envs.get(name);
+        text.filter(|text| !text.is_empty()).cloned()
     }
 
     /// Equal secrets have equal fingerprints, and one tells nothing of the other.
@@ -124,6 +131,13 @@ impl VolumeSecret {
             return Err(SecretError::Missing(
                 "bucket",
                 "where the data goes, for example http://minio:9000/bucket",
+            ));
+        }
+        // Without the field, data would go into a directory of that name.
+        if self.storage.is_empty() && self.bucket.contains("://") {
+            return Err(SecretError::Missing(
+                "storage",
+                "the kind of store that the bucket's URL is of, for example s3",
             ));
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What the URLs of several engines have in common.
 
 use carafe_types::Secret;
+use percent_encoding::percent_decode_str;
 
 /// The password that stands apart (`META_PASSWORD`) goes above the URL's.
 pub(crate) fn given(apart: Option<&Secret>, in_url: Option<String>) -> Option<Secret> {
@@ -12,23 +13,5 @@ pub(crate) fn given(apart: Option<&Secret>, in_url: Option<String>) -> Option<Se
 
 /// Undoes `%41`.
 pub(crate) fn percent(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let hex = if byte == b'%' {
-            behind
-                .get(..2)
-                .and_then(|hex| std::str::from_utf8(hex).ok())
-        } else {
-            None
-        };
-        let decoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(decoded.unwrap_or(byte));
-        rest = if decoded.is_some() {
-            &behind[2..]
-        } else {
-            behind
-        };
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -112,6 +112,13 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
         inos: &[Ino],
     ) -> impl Future<Output = Result<Vec<Option<Attr>>>> + Send;
 
+    /// These entries of a directory and the inodes that they name were just read: what
+    /// is done to them next may start from that.
+    fn saw_entries(&self, _dir: Ino, _entries: &mut dyn Iterator<Item = &RawEntry>) {}
+
+    /// Gives back what was not used of late; called at each heartbeat.
+    fn rest(&self) {}
+
     /// The indexes of a file's chunks; `length` bounds where an engine must try.
     fn chunks(
         &self,
@@ -121,8 +128,9 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Vec<u32>>> + Send;
 
     /// Shows every chunk's list once or more, in any order: each that is there from the
-    /// start to the end of the scan, and each that was made meanwhile from slices of
-    /// one that the scan had not come to yet. `patience` is for one step of it.
+    /// start to the end of the scan. An engine that can read one state of the database
+    /// for that long does; elsewhere a slice that moves meanwhile may be missed.
+    /// `patience` is for one step of it.
     fn scan_chunks(
         &self,
         patience: Duration,
@@ -173,17 +181,12 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<VolumeRecord>>> + Send;
 
-    /// The access control list with this number. An engine that cannot keep lists
-    /// says `Unsupported`.
-    fn acl(&self, _terms: Terms, _number: u32) -> impl Future<Output = Result<Option<Acl>>> + Send {
-        std::future::ready(Err(Error::Unsupported))
-    }
+    /// The access control list with this number.
+    fn acl(&self, terms: Terms, number: u32) -> impl Future<Output = Result<Option<Acl>>> + Send;
 
     /// The number of a list, which is put on record if it is not. Numbers are above 0;
     /// a list that two clients add at once may get two.
-    fn acl_number(&self, _terms: Terms, _list: Acl) -> impl Future<Output = Result<u32>> + Send {
-        std::future::ready(Err(Error::Unsupported))
-    }
+    fn acl_number(&self, terms: Terms, list: Acl) -> impl Future<Output = Result<u32>> + Send;
 
     /// Makes what was answered durable.
     fn sync(&self, terms: Terms) -> impl Future<Output = Result<()>> + Send;

@@ -83,6 +83,8 @@ pub struct DirPage {
     pub entries: Vec<DirEntry>,
     /// Whether this is the last page.
     pub end: bool,
+    /// The directory itself, with the first page.
+    pub dir: Option<Attr>,
 }
 
 /// One slice for one chunk of one file.

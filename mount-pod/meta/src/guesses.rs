@@ -7,10 +7,11 @@ use std::{collections::HashMap, hash::Hash};
 
 use parking_lot::Mutex;
 
-/// Entries of one generation; two are kept.
+/// Entries of one generation, unless said otherwise; two are kept.
 const ROOM: usize = 4096;
 
 struct Generations<K, V> {
+    room: usize,
     young: HashMap<K, V>,
     old: HashMap<K, V>,
 }
@@ -22,8 +23,16 @@ pub(crate) struct Guesses<K, V> {
 
 impl<K, V> Default for Guesses<K, V> {
     fn default() -> Self {
+        Self::with_room(ROOM)
+    }
+}
+
+impl<K, V> Guesses<K, V> {
+    /// A memory of so many entries, or up to twice as many.
+    pub(crate) fn with_room(room: usize) -> Self {
         Self {
             inner: Mutex::new(Generations {
+                room,
                 young: HashMap::new(),
                 old: HashMap::new(),
             }),
@@ -48,6 +57,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Guesses<K, V> {
         self.inner.lock().put(item, raw);
     }
 
+    /// Forgets what was not used since the call before the last one.
+    pub(crate) fn age(&self) {
+        let mut inner = self.inner.lock();
+        inner.old = std::mem::take(&mut inner.young);
+    }
+
     /// Forgets one that changed in a way that is not known here.
     pub(crate) fn forget(&self, item: &K) {
         let mut inner = self.inner.lock();
@@ -58,7 +73,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Guesses<K, V> {
 
 impl<K: Eq + Hash, V> Generations<K, V> {
     fn put(&mut self, item: K, raw: V) {
-        if self.young.len() >= ROOM {
+        if self.young.len() >= self.room {
             self.old = std::mem::take(&mut self.young);
         }
         self.old.remove(&item);

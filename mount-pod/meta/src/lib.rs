@@ -10,6 +10,7 @@ mod admin;
 mod call;
 mod client;
 mod connect;
+mod connection;
 mod engine;
 mod entry;
 #[cfg(test)]
@@ -39,13 +40,14 @@ pub use admin::{
     TreeUsage,
 };
 pub use call::{Call, OpKey};
-pub use connect::{ConnectError, ConnectOptions, RenewError, connect, connect_admin};
+pub use connect::{connect, connect_admin};
+pub use connection::{ConnectError, ConnectOptions, RenewError};
 pub use entry::{
     Compaction, Cursor, DirEntry, DirPage, Fallocate, NewNode, RenameFlags, SetAttr, SliceCommit,
     SliceIds, StatFs, XattrMode,
 };
 pub use lock::{FileLock, LockKind, LockRange};
-pub use ops::volumes::TOMBSTONES;
+pub use ops::volumes::{TOMBSTONES, check_path};
 pub use quota::{Quota, QuotaUsage};
 pub use session::{SessionInfo, SessionRecord};
 pub use volume::{NewVolume, VolumeError, VolumeRecord};
@@ -170,6 +172,9 @@ pub trait Meta: Send + Sync + 'static {
     async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr>;
     /// Counts an open of this session (by the inode's first handle in this client).
     async fn open(&self, call: &Call, ino: Ino) -> Result<Attr>;
+    /// As [`Meta::open`], with the slices of the file's first chunk, which a reader asks
+    /// for next; they are no older than the attributes.
+    async fn open_to_read(&self, call: &Call, ino: Ino) -> Result<(Attr, Arc<[Slice]>)>;
     /// As [`Meta::open`], for a caller that knows the attributes well enough: the engine
     /// is not asked.
     fn count_open(&self, call: &Call, ino: Ino);

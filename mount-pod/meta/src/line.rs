@@ -83,6 +83,11 @@ impl<T: Target> Line<T> {
         &self.place
     }
 
+    /// The newest target.
+    pub(crate) fn target(&self) -> Arc<T> {
+        self.targets.lock().both().0
+    }
+
     /// The connection and its number; waits for one until the deadline.
     pub(crate) async fn get(&self, terms: Terms) -> Result<(u64, T::Connection), Failure> {
         let mut state = self.state.subscribe();

@@ -55,9 +55,9 @@ pub enum VolumeError {
         /// What differs, with both values.
         what: String,
     },
-    /// Another volume has this path.
+    /// Another volume has this path, or one above it or in it.
     #[error(
-        "the path {path:?} belongs to volume {id} of {owner}: make pathPattern unique, or set the parameter share: \"true\""
+        "the path {path:?} meets {taken:?}, which belongs to volume {id} of {owner}: make pathPattern unique, or set the parameter share: \"true\""
     )]
     PathTaken {
         /// The path.
@@ -66,6 +66,8 @@ pub enum VolumeError {
         id: String,
         /// Its claim.
         owner: String,
+        /// Its path.
+        taken: String,
     },
     /// The path leaves the volume or holds what no path may.
     #[error(

@@ -1,15 +1,12 @@
 //! `carafe mount`: serves a volume at a directory of this host.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use carafe_api::{
     MountArguments, MountOptions, VolumeSecret,
     handover::{Attach, Bundle, PROTOCOL},
 };
-use carafe_types::{Format, Secret};
+use carafe_types::Format;
 use clap::Args;
 
 use super::small_runtime;
@@ -74,9 +71,9 @@ impl MountArgs {
         arguments: MountArguments,
         mut readiness: Readiness,
     ) -> Result<(), Failure> {
-        let secret = self.secret();
+        let secret = engine::secret_of(&self.meta_url);
         let mounted = async {
-            let format = check(&self.meta_url, &secret).await?;
+            let format = check(&secret).await?;
             mount_device(&self.mount_point, &format, &arguments)
         };
         let bundle = mounted
@@ -136,23 +133,11 @@ impl MountArgs {
         MountOptions::parse(self.options.iter().cloned().chain(named))
             .map_err(|error| Failure::Usage(error.to_string()))
     }
-
-    fn secret(&self) -> VolumeSecret {
-        let password = std::env::var("META_PASSWORD").ok();
-        VolumeSecret {
-            metaurl: Secret::new(&self.meta_url),
-            envs: password
-                .map(|text| ("META_PASSWORD".to_owned(), Secret::new(text)))
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
-            ..VolumeSecret::default()
-        }
-    }
 }
 
 /// Asks the engine before anything is mounted, so that a user's error is said at once.
-async fn check(meta_url: &str, secret: &VolumeSecret) -> Result<Format, Failure> {
-    let meta = engine::connect_with(meta_url, secret.meta_password().as_ref()).await?;
+async fn check(secret: &VolumeSecret) -> Result<Format, Failure> {
+    let meta = engine::connect_with(secret).await?;
     for warning in engine::warnings(meta.as_ref()).await? {
         eprintln!("carafe: warning: {warning}");
     }

@@ -11,7 +11,7 @@ use carafe_api::handover::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
 
 use super::{Held, Upstream};
@@ -78,7 +78,7 @@ impl Pod {
             .bundle
             .duplicate()
             .map_err(Failure::system("duplicate the descriptors"))?;
-        self.connection = match introduce(client, hello, holds).await? {
+        self.connection = match introduce(client, hello, holds).await {
             Ok((client, _)) => Connection::Up(Link::new(client.into_channel().into_fd())?),
             Err(error) => {
                 tracing::warn!(%error, "the keeper did not take this pod back; trying again");
@@ -133,7 +133,7 @@ impl Upstream for Pod {
 async fn first_attachment(dir: &Path, name: &str) -> Result<(Client, Attached), Failure> {
     loop {
         let client = connecting(dir.to_owned()).await.map_err(stopped)??;
-        match introduce(client, hello(name), Bundle::default()).await? {
+        match introduce(client, hello(name), Bundle::default()).await {
             Err(error @ (HandoverError::TimedOut | HandoverError::Closed)) => {
                 tracing::info!(%error, "the keeper hands nothing over yet; asking again");
                 tokio::time::sleep(PAUSE).await;
@@ -159,15 +159,18 @@ async fn introduce(
     client: Client,
     hello: Hello,
     holds: Bundle,
-) -> Result<Result<(Client, Attached), HandoverError>, Failure> {
+) -> Result<(Client, Attached), HandoverError> {
     let talk = move || {
         client
             .hello(&hello, &holds, ANSWER_TIMEOUT)
             .map(|attached| (client, attached))
     };
-    tokio::task::spawn_blocking(talk).await.map_err(stopped)
+    tokio::task::spawn_blocking(talk).await.map_err(stopped)?
 }
 
-fn stopped(error: tokio::task::JoinError) -> Failure {
-    Failure::Mount(format!("a task of the supervisor stopped: {error}"))
+fn stopped(error: JoinError) -> HandoverError {
+    HandoverError::Os {
+        step: "talk to the keeper",
+        source: error.into(),
+    }
 }

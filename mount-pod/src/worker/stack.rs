@@ -8,7 +8,7 @@ use carafe_api::{
 };
 use carafe_chunk::{BlockStore, BlockStoreConfig, JuiceFsLayout};
 use carafe_fuse::{Notifier, Session, SessionConfig};
-use carafe_meta::{Call, Meta, NewNode, SessionInfo};
+use carafe_meta::{Call, Meta, NewNode, SessionInfo, check_path};
 use carafe_object::{Deadlines, ObjectStore, OpenOptions, RetryPolicy};
 use carafe_state::{Config as RegionConfig, Region};
 use carafe_types::{Clock, Error, FileType, Format, Ino, SessionId, SystemClock, Timestamp};
@@ -45,11 +45,7 @@ impl Stack {
     /// of the bundle.
     pub(super) async fn assemble(attach: &Attach, bundle: &mut Bundle) -> Result<Self, Failure> {
         let arguments = &attach.arguments;
-        let meta = connect_with(
-            attach.secret.metaurl.expose(),
-            attach.secret.meta_password().as_ref(),
-        )
-        .await?;
+        let meta = connect_with(&attach.secret).await?;
         for warning in warnings(meta.as_ref()).await? {
             tracing::warn!("{warning}");
         }
@@ -215,26 +211,37 @@ fn rfc3339(time: Timestamp) -> String {
         .to_string()
 }
 
-/// The mount's root: the volume's, or a directory that is made if it is not there.
+/// The mount's root: the file system's, or a directory in it. One of a claim was made
+/// with the claim; another one is made if it is not there.
 async fn root(meta: &dyn Meta, arguments: &MountArguments) -> Result<Ino, Failure> {
     let call = Call::internal();
     let path = arguments.subdir.trim_matches('/');
     if path.is_empty() {
         return Ok(Ino::ROOT);
     }
-    if path
-        .split('/')
-        .any(|part| part.is_empty() || part == "." || part == "..")
-    {
-        return Err(Failure::Usage(format!(
-            "the subdir {path:?} must not have empty parts, `.` or `..`"
-        )));
-    }
+    check_path(path).map_err(|error| Failure::Usage(format!("the subdir: {error}")))?;
+    let is_claims = meta.volume(&call, &arguments.volume).await?.is_some();
+    let make = !arguments.read_only && !is_claims;
     let mut at = Ino::ROOT;
     for part in path.split('/') {
-        at = step(meta, &call, at, part, arguments.read_only).await?;
+        at = match step(meta, &call, at, part, make).await? {
+            Some(dir) => dir,
+            None if is_claims => return Err(gone(path)),
+            None => {
+                return Err(Failure::Usage(format!(
+                    "there is no directory {part:?} for the subdir"
+                )));
+            }
+        };
     }
     Ok(at)
+}
+
+/// A new directory in its place would be empty and have no quota.
+fn gone(path: &str) -> Failure {
+    Failure::Usage(format!(
+        "the volume's directory {path:?} is gone, it was moved or deleted: put it back, for example with `carafe restore` from the trash"
+    ))
 }
 
 async fn step(
@@ -242,25 +249,23 @@ async fn step(
     call: &Call,
     at: Ino,
     part: &str,
-    read_only: bool,
-) -> Result<Ino, Failure> {
+    make: bool,
+) -> Result<Option<Ino>, Failure> {
     let node = NewNode {
         kind: FileType::Directory,
         mode: 0o777,
         ..NewNode::default()
     };
     let found = match meta.lookup(call, at, part.as_bytes()).await {
-        Err(Error::NotFound) if !read_only => meta.create(call, at, part.as_bytes(), &node).await,
+        Err(Error::NotFound) if make => meta.create(call, at, part.as_bytes(), &node).await,
         found => found,
     };
     match found {
-        Ok((ino, attr)) if attr.is_dir() => Ok(ino),
+        Ok((ino, attr)) if attr.is_dir() => Ok(Some(ino)),
         Ok(_) => Err(Failure::Usage(format!(
             "{part:?} in the subdir is not a directory"
         ))),
-        Err(Error::NotFound) => Err(Failure::Usage(format!(
-            "there is no directory {part:?} for the subdir"
-        ))),
+        Err(Error::NotFound) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

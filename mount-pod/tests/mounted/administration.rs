@@ -1,6 +1,6 @@
 //! Administration of real volumes, and the real `juicefs` as a second opinion.
 
-use std::{fs, io::Write, process::Command, sync::Arc};
+use std::{fs, io::Write, sync::Arc};
 
 use carafe_meta::{Admin, Call, ConnectOptions, DirStat, connect_admin};
 use carafe_testkit::juicefs;
@@ -8,27 +8,8 @@ use carafe_types::Ino;
 
 use crate::{
     fixture::{CARAFE, Pair, Volume, make_tree, run, shell},
-    peer::{PeerMount, fsck},
+    peer::{PeerMount, fsck, peer, warns},
 };
-
-/// What the peer says on both channels, and whether it succeeded.
-fn peer(volume: &Volume, command: &[&str], arguments: &[&str]) -> (bool, String) {
-    let mut process = Command::new(juicefs());
-    process.args(command).arg(volume.url()).args(arguments);
-    let output = process.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
-}
-
-/// Whether the peer warns of the volume. How slow a busy machine's database is
-/// says nothing of it.
-fn warns(said: &str) -> bool {
-    let mut lines = said.lines();
-    lines.any(|line| line.contains("<WARNING>") && !line.contains("latency"))
-}
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -45,7 +26,7 @@ async fn engine(volume: &Volume) -> (Arc<dyn Admin>, Call) {
 }
 
 /// The names and contents of a tree.
-fn contents(at: &str) -> String {
+pub(crate) fn contents(at: &str) -> String {
     shell(&format!(
         "cd '{at}' && find . | LC_ALL=C sort && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum",
     ))
@@ -286,7 +267,7 @@ fn trees(pair: Pair) {
     assert_eq!(contents(&theirs), written, "{pair:?}: for the peer, too");
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while !holds() {
         assert!(std::time::Instant::now() < deadline, "{what}");

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_testkit::{Faulty, Postgres, Redis, S3, Server};
+use carafe_testkit::{Etcd, Faulty, MariaDb, Postgres, Redis, S3, Server};
 use tempfile::TempDir;
 
 pub(crate) const CARAFE: &str = env!("CARGO_BIN_EXE_carafe");
@@ -21,9 +21,14 @@ const PASSWORD: &str = "correct-horse";
 pub(crate) enum Pair {
     SqliteFile,
     RedisS3,
+    PostgresFile,
+    MariaDbFile,
+    EtcdFile,
 }
 
 impl Pair {
+    /// Those that every test runs on. The others share their code from the metadata
+    /// client upwards.
     pub(crate) const ALL: [Self; 2] = [Self::SqliteFile, Self::RedisS3];
 }
 
@@ -39,6 +44,7 @@ pub(crate) enum Fault {
 /// A formatted volume, mounted or not.
 pub(crate) struct Volume {
     url: String,
+    peer_url: String,
     bucket: String,
     mounts: Vec<String>,
     scratch: TempDir,
@@ -98,27 +104,31 @@ impl Volume {
             .tempdir()
             .unwrap();
         let at = scratch.path().display();
-        let (url, bucket, redis, s3) = match pair {
-            Pair::SqliteFile => (
-                format!("sqlite3://{at}/meta.db"),
-                format!("{at}/objects/"),
-                None,
-                None,
-            ),
+        let (mut redis, mut s3, mut peer_url) = (None, None, None);
+        let mut bucket = format!("{at}/objects/");
+        let url = match pair {
+            Pair::SqliteFile => format!("sqlite3://{at}/meta.db"),
             Pair::RedisS3 => {
-                let redis = Redis::start_with(&["--appendonly", "yes", "--requirepass", PASSWORD]);
-                let s3 = S3::start("mounted");
-                let url = format!("redis://:{PASSWORD}@{}/1", redis.address());
-                (
-                    url,
-                    format!("{}/mounted", s3.endpoint()),
-                    Some(redis),
-                    Some(s3),
-                )
+                let started =
+                    Redis::start_with(&["--appendonly", "yes", "--requirepass", PASSWORD]);
+                let url = format!("redis://:{PASSWORD}@{}/1", started.address());
+                redis = Some(started);
+                let store = s3.insert(S3::start("mounted"));
+                bucket = format!("{}/mounted", store.endpoint());
+                url
             }
+            Pair::PostgresFile => Postgres::shared().fresh(),
+            Pair::MariaDbFile => {
+                let server = MariaDb::shared();
+                let database = server.fresh();
+                peer_url = Some(server.peer_url(&database));
+                server.url(&database)
+            }
+            Pair::EtcdFile => Etcd::fresh_url(),
         };
         let reaper = Reaper::start(scratch.path(), servers(redis.as_ref(), s3.as_ref()));
         Self {
+            peer_url: peer_url.unwrap_or_else(|| url.clone()),
             url,
             bucket,
             mounts: Vec::new(),
@@ -195,6 +205,11 @@ impl Volume {
         &self.url
     }
 
+    /// The URL as the peer must have it.
+    pub(crate) fn peer_url(&self) -> &str {
+        &self.peer_url
+    }
+
     pub(crate) fn bucket(&self) -> String {
         self.bucket.clone()
     }
@@ -209,6 +224,18 @@ impl Volume {
         shell(&format!(
             "redis-cli -p {port} -a {PASSWORD} --no-auth-warning CLIENT PAUSE {millis} WRITE"
         ));
+    }
+
+    /// How often Redis has read from its clients: what is asked in one trip comes in one
+    /// read, if it is small.
+    pub(crate) fn redis_reads(&self) -> u64 {
+        let port = self.redis_port();
+        let stats = shell(&format!(
+            "redis-cli -p {port} -a {PASSWORD} --no-auth-warning INFO stats"
+        ));
+        let mut lines = stats.lines();
+        let reads = lines.find_map(|line| line.strip_prefix("total_reads_processed:"));
+        reads.unwrap().trim().parse().unwrap()
     }
 
     fn redis_port(&self) -> String {
@@ -364,7 +391,7 @@ impl Volume {
     pub(crate) fn kill(&mut self, with_supervisor: bool) {
         let (supervisor, worker) = self.client();
         let victims = [worker.as_str(), &supervisor];
-        let victims = &victims[..1 + usize::from(with_supervisor)];
+        let victims = &victims[..=usize::from(with_supervisor)];
         run("kill", &[&["-KILL"], victims].concat());
         ended(&supervisor);
         ended(&worker);

@@ -21,5 +21,6 @@ mod sharing;
 mod squash;
 mod stress;
 mod trees;
+mod trips;
 mod worker;
 mod workloads;

@@ -9,26 +9,41 @@ pub(crate) struct PeerMount(pub(crate) String);
 
 impl PeerMount {
     pub(crate) fn new(volume: &Volume) -> Self {
+        Self::with(volume, &[])
+    }
+
+    /// With more options of its `mount`.
+    pub(crate) fn with(volume: &Volume, options: &[&str]) -> Self {
         let target = volume.scratch("peer");
         std::fs::create_dir_all(&target).unwrap();
         let cache = volume.scratch("peer-cache");
         let log = volume.scratch("peer.log");
-        run(
-            juicefs(),
-            &[
-                "mount",
-                "-d",
-                "--no-usage-report",
-                "--cache-dir",
-                &cache,
-                "--log",
-                &log,
-                volume.url(),
-                &target,
-            ],
-        );
+        let cache = ["--cache-dir", &cache, "--log", &log];
+        let mount = ["mount", "-d", "--no-usage-report"];
+        let place = [volume.peer_url(), &target];
+        run(juicefs(), &[&mount[..], &cache, options, &place].concat());
         Self(target)
     }
+}
+
+/// What the peer says on both channels to `juicefs COMMAND META-URL ARGUMENTS…`, and
+/// whether it succeeded.
+pub(crate) fn peer(volume: &Volume, command: &[&str], arguments: &[&str]) -> (bool, String) {
+    let mut process = std::process::Command::new(juicefs());
+    process.args(command).arg(volume.peer_url()).args(arguments);
+    let output = process.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// Whether the peer warns of the volume. How slow a busy machine's database is
+/// says nothing of it.
+pub(crate) fn warns(said: &str) -> bool {
+    let mut lines = said.lines();
+    lines.any(|line| line.contains("<WARNING>") && !line.contains("latency"))
 }
 
 impl Drop for PeerMount {
@@ -86,7 +101,7 @@ fn a_volume_that_the_peer_formatted_mounts_as_it_is() {
         run(
             juicefs(),
             &[
-                &["format", volume.url(), "mounted"],
+                &["format", volume.peer_url(), "mounted"],
                 &volume.store_arguments()[..],
             ]
             .concat(),
@@ -107,7 +122,7 @@ fn a_volume_that_the_peer_formatted_mounts_as_it_is() {
 fn the_peer_shows_our_session() {
     for pair in Pair::ALL {
         let volume = Volume::mounted(pair);
-        let said = run(juicefs(), &["status", volume.url()]);
+        let said = run(juicefs(), &["status", volume.peer_url()]);
         let status: serde_json::Value = serde_json::from_str(&said).unwrap();
         let session = &status["Sessions"][0];
         let time = session["MountTime"].as_str().unwrap();
@@ -185,7 +200,7 @@ fn nothing_leaks(volume: &Volume) {
         volume.bucket()
     ));
     let output = std::process::Command::new(juicefs())
-        .args(["gc", volume.url()])
+        .args(["gc", volume.peer_url()])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -197,6 +212,6 @@ fn nothing_leaks(volume: &Volume) {
 
 /// The peer's own check finds no block missing, and its gc nothing leaked.
 pub(crate) fn fsck(volume: &Volume) {
-    run(juicefs(), &["fsck", volume.url()]);
-    run(juicefs(), &["gc", volume.url()]);
+    run(juicefs(), &["fsck", volume.peer_url()]);
+    run(juicefs(), &["gc", volume.peer_url()]);
 }

@@ -26,6 +26,24 @@ fn pjdfstest_finds_posix_on_redis() {
     pjdfstest(Pair::RedisS3);
 }
 
+#[test]
+#[ignore = "in make test-full"]
+fn pjdfstest_finds_posix_on_postgres() {
+    pjdfstest(Pair::PostgresFile);
+}
+
+#[test]
+#[ignore = "in make test-full"]
+fn pjdfstest_finds_posix_on_mariadb() {
+    pjdfstest(Pair::MariaDbFile);
+}
+
+#[test]
+#[ignore = "in make test-full"]
+fn pjdfstest_finds_posix_on_etcd() {
+    pjdfstest(Pair::EtcdFile);
+}
+
 /// Twice: those that mount it read-only want it for themselves, since others leave
 /// files open until the program ends. Without a trash, where a removed file keeps the
 /// link that the trash has.

@@ -35,7 +35,7 @@ fn stress_ng_verifies_on_redis() {
 
 fn stress_ng(pair: Pair) {
     let volume = mounted(pair);
-    let (at, timeout) = (volume.path(""), seconds(4).to_string());
+    let (at, timeout) = (volume.path(""), seconds(2).to_string());
     let stressors: Vec<_> = STRESSORS.split_whitespace().collect();
     for group in stressors.chunks(GROUP) {
         let mut arguments = vec![
@@ -80,7 +80,7 @@ fn dbench_runs_on_redis() {
 /// than in its record.
 fn dbench(pair: Pair) {
     let volume = mounted(pair);
-    let (at, time) = (volume.path(""), seconds(10).to_string());
+    let (at, time) = (volume.path(""), seconds(4).to_string());
     let said = run(
         "dbench",
         &[
@@ -115,7 +115,7 @@ fn fio_verifies_every_way_of_io_on_redis() {
 fn fio(pair: Pair) {
     let volume = mounted(pair);
     let directory = format!("--directory={}", volume.path(""));
-    let time = format!("--runtime={}", seconds(8));
+    let time = format!("--runtime={}", seconds(4));
     let common = [
         "--verify=crc32c",
         "--verify_fatal=1",

@@ -20,6 +20,7 @@ use crate::{
         log::{Log, Place},
     },
     handle::Kind,
+    ops::open::First,
     reader::ahead::Ahead,
     vfs::Core,
 };
@@ -109,7 +110,7 @@ impl Core {
             return self.directory(ino);
         }
         let (file, _) = self
-            .open_file(&self.own_call(), self.inner(ino)?, None)
+            .open_file(&self.own_call(), self.inner(ino)?, First::Unknown)
             .await?;
         Ok(Kind::File {
             file,

@@ -20,6 +20,7 @@ use crate::{
     handle::Handles,
     invalidate::Notices,
     operations::{Done, Operations},
+    reader::neighbours::Neighbours,
     recent::{Asked, Recent},
     writer::{
         commit::{self, Commits},
@@ -66,6 +67,7 @@ pub(crate) struct Core {
     pub(crate) commits: Commits,
     pub(crate) compactions: Compactions,
     pub(crate) recent: Recent,
+    pub(crate) neighbours: Neighbours,
     pub(crate) operations: Operations,
     /// Wakes the flusher because the pool runs out.
     pub(crate) pressure: Notify,
@@ -95,6 +97,7 @@ impl Vfs {
             commits: Commits::default(),
             compactions: Compactions::default(),
             recent: Recent::default(),
+            neighbours: Neighbours::default(),
             operations: Operations::new(),
             pressure: Notify::new(),
             refill: Mutex::default(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat},
+    fs::{AtFlags, CWD, Mode, OFlags, fchmod, openat, unlinkat},
     io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -38,7 +38,7 @@ fn socket(flags: SocketFlags) -> Result<OwnedFd, HandoverError> {
 }
 
 /// Listens on `name` in `dir` (without blocking in accept), in place of whatever
-/// socket is there.
+/// socket is there. Only the socket's owner can connect.
 pub fn listen_in(dir: &Path, name: &str) -> Result<OwnedFd, HandoverError> {
     let dir = open_directory(dir)?;
     match unlinkat(&dir, name, AtFlags::empty()) {
@@ -46,6 +46,8 @@ pub fn listen_in(dir: &Path, name: &str) -> Result<OwnedFd, HandoverError> {
         Err(errno) => return Err(HandoverError::os("remove an old socket")(errno)),
     }
     let listener = socket(SocketFlags::NONBLOCK)?;
+    // Before there is a name: by its name, another's file could be meant by then.
+    fchmod(&listener, Mode::RUSR | Mode::WUSR).map_err(HandoverError::os("restrict the socket"))?;
     bind(&listener, &address(&dir, name)?).map_err(HandoverError::os("bind the socket"))?;
     listen(&listener, 8).map_err(HandoverError::os("listen on the socket"))?;
     Ok(listener)

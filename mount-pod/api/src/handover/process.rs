@@ -34,9 +34,7 @@ impl Process {
 
     /// Whether it has ended. What cannot be seen is taken for alive.
     pub fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(self.fd.get_ref(), PollFlags::IN)];
-        let now = Timespec::default();
-        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now))).is_ok_and(|ended| ended > 0)
+        happened(self.fd.get_ref(), PollFlags::IN).is_ok_and(|events| !events.is_empty())
     }
 
     /// Waits for its end.
@@ -62,12 +60,19 @@ impl Process {
 /// looked at after the pidfd is there.
 pub(super) fn process_of(connection: &OwnedFd, pid: Pid) -> Result<Process, HandoverError> {
     let process = Process::open(pid)?;
-    let mut fds = [PollFd::new(connection, PollFlags::empty())];
-    let now = Timespec::default();
-    let polled = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now)));
-    polled.map_err(HandoverError::os("look at a connection"))?;
-    if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+    let events = happened(connection, PollFlags::empty());
+    let events = events.map_err(HandoverError::os("look at a connection"))?;
+    if events.intersects(PollFlags::HUP | PollFlags::ERR) {
         return Err(HandoverError::Closed);
     }
     Ok(process)
+}
+
+/// What has happened to a descriptor by now, without waiting: of `wanted`, and what
+/// poll(2) always tells.
+fn happened(fd: &OwnedFd, wanted: PollFlags) -> Result<PollFlags, Errno> {
+    let mut fds = [PollFd::new(fd, wanted)];
+    let now = Timespec::default();
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now)))?;
+    Ok(fds[0].revents())
 }

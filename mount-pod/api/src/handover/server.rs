@@ -38,16 +38,10 @@ impl Listener {
         let socket = listen_in(dir, SOCKET)?;
         let dir_fd = open_directory(dir)?;
         let owner = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
-        chmodat(
-            &dir_fd,
-            SOCKET,
-            Mode::from_raw_mode(0o600),
-            AtFlags::empty(),
-        )
-        .and_then(|()| chownat(&dir_fd, SOCKET, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW))
-        .and_then(|()| chownat(&dir_fd, "", owner.0, owner.1, AtFlags::EMPTY_PATH))
-        .and_then(|()| chmodat(&dir_fd, ".", Mode::from_raw_mode(0o700), AtFlags::empty()))
-        .map_err(HandoverError::os("restrict the socket's directory"))?;
+        chownat(&dir_fd, SOCKET, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+            .and_then(|()| chownat(&dir_fd, "", owner.0, owner.1, AtFlags::EMPTY_PATH))
+            .and_then(|()| chmodat(&dir_fd, ".", Mode::from_raw_mode(0o700), AtFlags::empty()))
+            .map_err(HandoverError::os("restrict the socket's directory"))?;
         let socket = register(socket, Interest::READABLE)?;
         Ok(Self { socket, user })
     }

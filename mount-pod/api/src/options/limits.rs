@@ -1,44 +1,33 @@
 //! What an option may be at most and at least: a slip of the pen must not take a node
 //! down, nor make a mount that can never write anything back.
 
-use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive};
 
 use super::{MountOptions, OptionError};
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_hours(1);
+const MIB: u64 = 1 << 20;
 
 /// Refuses the first option that is out of its range.
 pub(super) fn check(options: &MountOptions) -> Result<(), OptionError> {
-    let connections = "1 to 1024";
-    within(
-        "io-threads",
-        options.io_threads,
-        0..=64,
-        "0 (automatic) to 64",
-    )?;
-    within("max-uploads", options.max_uploads, 1..=1024, connections)?;
-    within(
-        "max-downloads",
-        options.max_downloads,
-        1..=1024,
-        connections,
-    )?;
-    within("max-deletes", options.max_deletes, 0..=1024, "0 to 1024")?;
-    within("prefetch", options.prefetch, 0..=1024, "0 to 1024")?;
-    within(
-        "buffer-size",
-        options.buffer_size,
-        4 << 20..=1 << 40,
-        "4 MiB to 1 TiB",
-    )?;
-    for (name, time) in [
+    let counts = [
+        ("io-threads", options.io_threads, 0..=64),
+        ("max-uploads", options.max_uploads, 1..=1024),
+        ("max-downloads", options.max_downloads, 1..=1024),
+        ("max-deletes", options.max_deletes, 0..=1024),
+        ("prefetch", options.prefetch, 0..=1024),
+    ];
+    for (option, value, range) in counts {
+        within(option, value, &range, "")?;
+    }
+    let buffer = options.buffer_size.div_ceil(MIB);
+    within("buffer-size", buffer, &(4..=MIB), " (MiB)")?;
+    let times = [
         ("get-timeout", options.get_timeout),
         ("put-timeout", options.put_timeout),
         ("heartbeat", options.heartbeat),
-    ] {
-        let (least, most) = (SECOND.as_secs(), HOUR.as_secs());
-        within(name, time.as_secs(), least..=most, "1 second to 1 hour")?;
+    ];
+    for (option, time) in times {
+        within(option, time.as_secs(), &(1..=3600), " (seconds)")?;
     }
     Ok(())
 }
@@ -46,16 +35,17 @@ pub(super) fn check(options: &MountOptions) -> Result<(), OptionError> {
 fn within<T: PartialOrd + Display>(
     option: &str,
     value: T,
-    range: RangeInclusive<T>,
-    expected: &'static str,
+    range: &RangeInclusive<T>,
+    unit: &str,
 ) -> Result<(), OptionError> {
     if range.contains(&value) {
         return Ok(());
     }
+    let (least, most) = (range.start(), range.end());
     Err(OptionError::Value {
         option: option.to_owned(),
         value: value.to_string(),
-        expected,
+        expected: format!("{least} to {most}{unit}").into(),
     })
 }
 

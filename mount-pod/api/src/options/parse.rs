@@ -249,7 +249,7 @@ impl Value<'_> {
         OptionError::Value {
             option: self.key.to_owned(),
             value: self.text.to_owned(),
-            expected,
+            expected: expected.into(),
         }
     }
 

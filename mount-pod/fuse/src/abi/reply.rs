@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use carafe_types::{Attr, FileType};
+use carafe_types::Attr;
 use carafe_vfs::{Attributes, DirItem, Entry, Opened, StatFs};
 
 use super::fopen;
@@ -52,11 +52,8 @@ impl Body {
     }
 
     fn attr(self, ino: u64, attr: &Attr) -> Self {
-        let blocks = if attr.kind == FileType::File {
-            attr.length.div_ceil(STAT_BLOCK)
-        } else {
-            0
-        };
+        // Of directories and links, too, as the peer shows them.
+        let blocks = attr.length.div_ceil(STAT_BLOCK);
         let times = [attr.atime, attr.mtime, attr.ctime];
         let body = self.u64(ino).u64(attr.length).u64(blocks);
         let body = times
@@ -169,6 +166,8 @@ pub(crate) fn direntplus(body: Body, item: &DirItem, room: usize) -> Result<Body
 #[cfg(test)]
 mod tests {
     use carafe_types::Ino;
+
+    use carafe_types::FileType;
 
     use super::*;
 

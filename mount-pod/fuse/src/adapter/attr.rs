@@ -26,7 +26,7 @@ impl Adapter {
     }
 
     pub(super) async fn statfs(&self, ask: &Ask<'_>) -> Result<Reply> {
-        let stat = self.vfs.statfs(&ask.call).await?;
+        let stat = self.vfs.statfs(&ask.call, ask.ino()).await?;
         Ok(body(Body::default().statfs(&stat)))
     }
 }

@@ -16,9 +16,11 @@ use std::{
 use carafe_types::{Ino, Result};
 use parking_lot::Mutex;
 
+use super::Client;
 use crate::{
-    Cursor,
+    Call, Cursor, DirEntry, DirPage,
     engine::{Engine, RawEntry, Terms},
+    ops::names,
 };
 
 /// Entries of one window: some 25 MB, and one scan for each part of this size.
@@ -251,6 +253,51 @@ fn hash(name: &[u8]) -> u64 {
     value = (value ^ value >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     value = (value ^ value >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     (value >> 18).max(1)
+}
+
+impl<E: Engine> Client<E> {
+    /// A page of a listing. The first one also tells of the directory itself, and `attrs`
+    /// brings what is known of the inodes, all in one trip.
+    pub(super) async fn dir_page(
+        &self,
+        call: &Call,
+        ino: Ino,
+        from: Cursor,
+        limit: usize,
+        attrs: bool,
+    ) -> Result<DirPage> {
+        let terms = Self::listing_terms(call);
+        let (page, end) = self
+            .listings
+            .page(&self.engine, terms, ino, from, limit)
+            .await?;
+        let (first, entries) = (from.0 == 0, page.iter().map(|(entry, _)| entry));
+        let inos: Vec<Ino> = first
+            .then_some(ino)
+            .into_iter()
+            .chain(entries.clone().filter(|_| attrs).map(|entry| entry.ino))
+            .collect();
+        let mut found = self.engine.nodes(terms, &inos).await?.into_iter();
+        let dir = found.by_ref().take(usize::from(first)).next().flatten();
+        if first && page.is_empty() {
+            names::check_dir(dir.as_ref())?;
+        }
+        if attrs {
+            self.engine.saw_entries(ino, &mut entries.clone());
+        }
+        let entry = |(entry, next): (RawEntry, Cursor)| DirEntry {
+            name: entry.name,
+            ino: entry.ino,
+            kind: entry.kind,
+            attr: found.next().flatten(),
+            next,
+        };
+        Ok(DirPage {
+            entries: page.into_iter().map(entry).collect(),
+            end,
+            dir,
+        })
+    }
 }
 
 #[cfg(test)]

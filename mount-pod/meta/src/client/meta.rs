@@ -9,9 +9,9 @@ use carafe_types::{
 
 use super::{Client, SLICE_BATCH};
 use crate::{
-    Call, Compaction, Cursor, DirEntry, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode,
-    NewVolume, Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr,
-    SliceCommit, SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
+    Call, Compaction, Cursor, DirPage, Fallocate, FileLock, LockKind, Meta, NewNode, NewVolume,
+    Quota, QuotaUsage, RenameFlags, RenewError, SessionInfo, SessionRecord, SetAttr, SliceCommit,
+    SliceIds, StatFs, VolumeError, VolumeRecord, XattrMode,
     engine::{Engine, Terms},
     ops::{
         Counter, Reads, acl, attrs, compact, create, data, locks, names, quota, remove, rename,
@@ -100,6 +100,7 @@ impl<E: Engine> Meta for Client<E> {
         self.plan(terms, move |reads| sessions::extend(reads, &ctx, session))
             .await?;
         self.listings.forget_old();
+        self.engine.rest();
         let now = self.reload_same(terms).await?;
         Ok((*now.format).clone())
     }
@@ -249,33 +250,7 @@ impl<E: Engine> Meta for Client<E> {
         limit: usize,
         attrs: bool,
     ) -> Result<DirPage> {
-        let terms = Self::listing_terms(call);
-        let (page, end) = self
-            .listings
-            .page(&self.engine, terms, ino, from, limit)
-            .await?;
-        if page.is_empty() && from.0 == 0 {
-            self.look(terms, move |reads| names::check_dir(reads, ino))
-                .await?;
-        }
-        let inos: Vec<Ino> = page.iter().map(|(entry, _)| entry.ino).collect();
-        let mut found = if attrs {
-            self.engine.nodes(terms, &inos).await?
-        } else {
-            Vec::new()
-        }
-        .into_iter();
-        let entry = |(entry, next): (crate::engine::RawEntry, Cursor)| DirEntry {
-            name: entry.name,
-            ino: entry.ino,
-            kind: entry.kind,
-            attr: found.next().flatten(),
-            next,
-        };
-        Ok(DirPage {
-            entries: page.into_iter().map(entry).collect(),
-            end,
-        })
+        self.dir_page(call, ino, from, limit, attrs).await
     }
 
     async fn getattr(&self, call: &Call, ino: Ino) -> Result<Attr> {
@@ -295,14 +270,15 @@ impl<E: Engine> Meta for Client<E> {
     }
 
     async fn open(&self, call: &Call, ino: Ino) -> Result<Attr> {
-        // Counted before it is looked up: an unlink in between keeps the inode.
-        let key = (call.session, ino);
-        let is_new = self.opens.lock().insert(key);
-        let found = self.getattr(call, ino).await;
-        if found.is_err() && is_new {
-            self.opens.lock().remove(&key);
-        }
-        found
+        self.counting(call, ino, self.getattr(call, ino)).await
+    }
+
+    async fn open_to_read(&self, call: &Call, ino: Ino) -> Result<(Attr, Arc<[Slice]>)> {
+        let look = self.look(Self::terms(call), move |reads| {
+            names::first_look(reads, ino)
+        });
+        let (attr, slices) = self.counting(call, ino, look).await?;
+        Ok((attr, slices.into()))
     }
 
     fn count_open(&self, call: &Call, ino: Ino) {

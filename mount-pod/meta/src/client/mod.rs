@@ -278,6 +278,23 @@ impl<E: Engine> Client<E> {
         self.engine.read(terms, Arc::new(look)).await
     }
 
+    /// Looks at an inode that is being opened. The open is counted before: an unlink in
+    /// between keeps the inode.
+    async fn counting<T>(
+        &self,
+        call: &Call,
+        ino: Ino,
+        look: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let key = (call.session, ino);
+        let is_new = self.opens.lock().insert(key);
+        let found = look.await;
+        if found.is_err() && is_new {
+            self.opens.lock().remove(&key);
+        }
+        found
+    }
+
     /// Whether a session keeps a nameless inode. What an earlier worker of the
     /// session left is read once; then this client knows.
     async fn is_sustained(&self, terms: Terms, session: SessionId, ino: Ino) -> Result<bool> {

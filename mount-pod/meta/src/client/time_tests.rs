@@ -368,8 +368,8 @@ async fn a_clock_that_jumps_ends_no_living_session<E: Engine>(engine: E) {
     world.client.second_look = Duration::from_secs(1);
     let (client, call) = (&world.client, &world.call);
     let open = || async {
-        let opened = client.new_session(&Call::internal(), &SessionInfo::default());
-        opened.await.unwrap()
+        let info = SessionInfo::default();
+        client.new_session(call, &info).await.unwrap()
     };
     let (living, _dead) = (open().await, open().await);
     let owner = Call {

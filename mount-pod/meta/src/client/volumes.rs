@@ -12,6 +12,9 @@ use crate::{
     record::Unrecorded,
 };
 
+/// Records that are looked at in one step.
+const PAGE: usize = 1000;
+
 impl<E: Engine> Client<E> {
     pub(super) async fn make_volume(
         &self,
@@ -26,7 +29,19 @@ impl<E: Engine> Client<E> {
         for _ in 0..depth {
             inos.push(self.next_ino(terms).await?);
         }
-        let used = self.usage_of_path(terms, &volume.path).await?;
+        let path = volume.path.clone();
+        let found = self
+            .look(terms, move |reads| volumes::find(reads, &path))
+            .await?;
+        let used = match found {
+            Some(dir) => {
+                if let Some(inner) = self.volume_in(call, &volume.path).await? {
+                    volumes::beside(volume, &inner)?;
+                }
+                self.usage_below(terms, dir).await?
+            }
+            None => (0, 0),
+        };
         let (volume, lists): (Arc<NewVolume>, _) = (Arc::new(volume.clone()), ctx.clone());
         let plan = move |reads: &dyn Reads| {
             let planned = volumes::create(reads, &ctx, &volume, &inos, used)?;
@@ -37,14 +52,22 @@ impl<E: Engine> Client<E> {
         Ok(record)
     }
 
-    async fn usage_of_path(&self, terms: Terms, path: &str) -> Result<(i64, i64)> {
-        let path = path.to_owned();
-        match self
-            .look(terms, move |reads| volumes::find(reads, &path))
-            .await?
-        {
-            Some(dir) => self.usage_below(terms, dir).await,
-            None => Ok((0, 0)),
+    /// A volume whose directory lies in `path`. All are looked through: paths are known
+    /// to the engines as wholes.
+    async fn volume_in(&self, call: &Call, path: &str) -> Result<Option<VolumeRecord>> {
+        let mut after: Option<String> = None;
+        loop {
+            let terms = Self::terms(call);
+            let page = self.engine.volumes(terms, after.take(), PAGE).await?;
+            let Some(last) = page.last().map(|record| record.id.clone()) else {
+                return Ok(None);
+            };
+            let mut page = page.into_iter();
+            let inner = page.find(|record| volumes::is_in(&record.path, path));
+            if inner.is_some() {
+                return Ok(inner);
+            }
+            after = Some(last);
         }
     }
 
@@ -102,9 +125,18 @@ impl<E: Engine> Client<E> {
             .await?;
         let tombstones = self.tombstones(&ctx, terms).await?;
         let tree = self.tree_of(terms, &ctx, &record).await?;
+        let inner = self.volume_in(call, &record.path).await?;
+        if let Some(inner) = &inner {
+            let (volume, inner) = (&record.id, &inner.id);
+            tracing::warn!(
+                volume,
+                inner,
+                "another volume lies in this one: its directory stays"
+            );
+        }
         let id = id.to_owned();
         self.plan(terms, move |reads| {
-            volumes::delete(reads, &ctx, &id, tombstones, tree)
+            volumes::delete(reads, &ctx, &id, tombstones, tree, inner.is_some())
         })
         .await?;
         self.note_quota(record.ino, false);

@@ -94,6 +94,22 @@ pub(super) fn counter(counter: Counter) -> Key {
     [b"C", counter.name().as_bytes()].concat()
 }
 
+/// The last number of an access control list.
+pub(super) const LAST_ACL: &[u8] = b"CaclMaxId";
+
+/// What the access control lists begin with.
+pub(super) const ACLS: &[u8] = b"R";
+
+/// An access control list.
+pub(super) fn acl(number: u32) -> Key {
+    [ACLS, &number.to_be_bytes()].concat()
+}
+
+/// The inverse of [`acl`].
+pub(super) fn parse_acl(key: &[u8]) -> Option<u32> {
+    index(key.strip_prefix(ACLS)?)
+}
+
 /// Whether a counter is big-endian: the leases are, which are set and never added to.
 pub(super) fn is_lease(counter: Counter) -> bool {
     match counter {
@@ -281,6 +297,7 @@ mod tests {
         assert_eq!(session_expiry(session), b"SE\0\0\0\0\0\0\0\x02");
         assert_eq!(quota(Ino(2)), b"QD\x02\0\0\0\0\0\0\0");
         assert_eq!(counter(Counter::NextInode), b"CnextInode");
+        assert_eq!(acl(1), b"R\0\0\0\x01");
         assert_eq!(sum(&[2, 4, 0, 0, 0, 0, 0, 0]), Some(0x402));
     }
 
@@ -290,6 +307,7 @@ mod tests {
         assert_eq!(parse_deleted(&deleted(Ino(5), 6)), Some((Ino(5), 6)));
         let waiting = DelayedKey { id: 8, time: 9 };
         assert_eq!(parse_delayed(&delayed(waiting)), Some(waiting));
+        assert_eq!(parse_acl(&acl(7)), Some(7));
         assert_eq!(under([1, 255]), vec![1, 255]..vec![2]);
         assert_eq!(numbers(&numbers_value(&[1, -2])), Some([1, -2]));
     }

@@ -12,11 +12,12 @@ use super::{
     keys,
     known::after,
     steady,
-    store::{Found, Key, Pair, Query, Store},
+    store::{Found, Key, Pair, Query, Seen, Store},
 };
 use crate::{
     ChunkRecord, SessionRecord, VolumeRecord,
     engine::{Delayed, Deleted, RawEntry, Terms},
+    retry::{Failure, Pause},
     sqlite::rows::delayed_slices,
 };
 
@@ -27,7 +28,8 @@ const LONG: usize = 100;
 /// Of a list of slices that wait, so many are taken off at a time.
 pub(super) const WAITING: usize = 48;
 
-fn unreadable() -> Error {
+/// An answer that does not fit its question.
+pub(super) fn unreadable() -> Error {
     Error::Io("the store's answer is to another question".into())
 }
 
@@ -51,7 +53,7 @@ pub(super) async fn page<S: Store>(
 }
 
 /// Shows a range key by key, as each page finds it, until `visit` breaks.
-async fn scan<S: Store>(
+pub(super) async fn scan<S: Store>(
     store: &S,
     terms: Terms,
     mut range: Range<Key>,
@@ -73,7 +75,8 @@ async fn scan<S: Store>(
     }
 }
 
-const VALUES: (usize, bool) = (PAGE, false);
+/// Pages of values.
+pub(super) const VALUES: (usize, bool) = (PAGE, false);
 const KEYS: (usize, bool) = (PAGE, true);
 
 pub(super) async fn scan_dir<S: Store>(
@@ -131,29 +134,67 @@ pub(super) async fn chunks<S: Store>(
     Ok(found)
 }
 
-/// Every chunk of the volume: they lie among the other parts of their inodes.
+/// So often a scan begins anew, because the store has thrown away the state that it read.
+const STATES: usize = 3;
+
+/// Every chunk of the volume, from one state of the store: without that, a slice could be
+/// missed that moves from a chunk ahead of the scan to one behind it. If the store keeps
+/// no state for long enough, the last try takes each page as it is.
 pub(super) async fn all_chunks<S: Store>(
     store: &S,
     patience: Duration,
     visit: &mut (dyn FnMut(ChunkRecord) + Send),
 ) -> Result<()> {
-    let mut range = keys::under(*b"A");
+    let mut pause = Pause::default();
+    for _ in 0..STATES {
+        match chunks_of(store, patience, true, visit).await {
+            Ok(()) => return Ok(()),
+            Err(Failure::Lost(reason)) => pause.wait(Terms::within(patience), &reason).await?,
+            Err(Failure::Final(error)) => return Err(error),
+        }
+    }
+    Ok(chunks_of(store, patience, false, visit).await?)
+}
+
+/// Chunks lie among the other parts of their inodes.
+async fn chunks_of<S: Store>(
+    store: &S,
+    patience: Duration,
+    of_one_state: bool,
+    visit: &mut (dyn FnMut(ChunkRecord) + Send),
+) -> Result<(), Failure> {
+    let (mut range, mut at) = (keys::under(*b"A"), None);
     loop {
-        let (pairs, more) = page(store, Terms::within(patience), &range, PAGE, false).await?;
+        let query = Query::Scan {
+            range: range.clone(),
+            limit: PAGE,
+            keys_only: false,
+        };
+        let (seen_at, mut found) = store.look(Terms::within(patience), at, &[query]).await?;
+        let Some(Found::Page(pairs, more)) = found.pop() else {
+            return Err(Failure::Final(unreadable()));
+        };
+        at = Some(seen_at).filter(|_| of_one_state);
         let next = pairs.last().map(|(key, _)| after(key));
         for (key, seen) in pairs {
-            if let Some((ino, index)) = keys::parse_chunk(&key) {
-                let torn = |error| Error::Io(format!("inode {ino}, chunk {index}: {error}"));
-                let list = seen.value.unwrap_or_default();
-                let slices = Slice::decode_list(&list).map_err(torn)?;
-                visit(ChunkRecord { ino, index, slices });
-            }
+            show_chunk(&key, &seen, visit).map_err(Failure::Final)?;
         }
         match next {
             Some(next) if more => range.start = next,
             _ => return Ok(()),
         }
     }
+}
+
+fn show_chunk(key: &[u8], seen: &Seen, visit: &mut (dyn FnMut(ChunkRecord) + Send)) -> Result<()> {
+    let Some((ino, index)) = keys::parse_chunk(key) else {
+        return Ok(());
+    };
+    let list = seen.value.as_deref().unwrap_or_default();
+    let torn = |error| Error::Io(format!("inode {ino}, chunk {index}: {error}"));
+    let slices = Slice::decode_list(list).map_err(torn)?;
+    visit(ChunkRecord { ino, index, slices });
+    Ok(())
 }
 
 pub(super) async fn sessions<S: Store>(store: &S, terms: Terms) -> Result<Vec<SessionRecord>> {

@@ -42,6 +42,11 @@ impl Memory {
         inner.keys.iter().filter_map(pair).collect()
     }
 
+    /// Another client changes something: what was read before is a past state.
+    pub(super) fn touch(&self) {
+        self.inner.lock().revision += 1;
+    }
+
     fn lost(counter: &AtomicUsize) -> bool {
         let one_less = |count: usize| count.checked_sub(1);
         counter

@@ -6,6 +6,7 @@
 //! that. JuiceFS's own clients compare what they read at each commit likewise, so each
 //! sees the other's change.
 
+mod acls;
 mod apply;
 pub(crate) mod etcd;
 mod keys;
@@ -25,7 +26,7 @@ mod view;
 
 use std::{ops::Range, time::Duration};
 
-use carafe_types::{Attr, CHUNK_SIZE, Error, Ino, Result, Secret, SessionId, SliceId};
+use carafe_types::{Acl, Attr, CHUNK_SIZE, Error, Ino, Result, Secret, SessionId, SliceId};
 
 use self::{
     known::{Known, Recent},
@@ -442,6 +443,14 @@ impl<S: Store> Engine for Kv<S> {
         limit: usize,
     ) -> Result<Vec<VolumeRecord>> {
         lists::volumes(&self.store, terms, &after.unwrap_or_default(), limit).await
+    }
+
+    async fn acl(&self, terms: Terms, number: u32) -> Result<Option<Acl>> {
+        acls::list(&self.store, terms, number).await
+    }
+
+    async fn acl_number(&self, terms: Terms, list: Acl) -> Result<u32> {
+        acls::number(&self.store, terms, &list).await
     }
 
     /// A store answers a commit once a majority of its members has it.

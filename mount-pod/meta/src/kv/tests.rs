@@ -1,14 +1,18 @@
 //! The engine over a store in memory: what a server cannot be made to do at will.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use carafe_types::{CHUNK_SIZE, Error, FileType, Format, Ino, SessionId, Slice, SliceId};
 
-use super::{Kv, memory::Memory};
+use super::{Kv, lists, memory::Memory};
 use crate::{
-    Call, Compaction, Fallocate, LockKind, Meta, NewNode, OpKey, SessionInfo, SliceCommit,
-    XattrMode, client::Client,
+    Call, ChunkRecord, Compaction, Fallocate, LockKind, Meta, NewNode, OpKey, SessionInfo,
+    SliceCommit, XattrMode, client::Client,
 };
 
 struct World {
@@ -114,6 +118,29 @@ async fn an_operation_whose_answer_is_lost_takes_effect_once() {
         assert_eq!(lost.load(Ordering::Relaxed), 0, "one was lost");
     }
     assert_eq!(world.used_inodes().await, 2);
+}
+
+#[tokio::test]
+async fn a_scan_ends_although_no_state_is_kept() {
+    const CHUNKS: u32 = 1_100;
+    let world = world(0).await;
+    let ino = world.file("f").await;
+    for index in 0..CHUNKS {
+        world.append(ino, index, u64::from(10_000 + index)).await;
+    }
+    let mut seen = BTreeSet::new();
+    let mut visit = |chunk: ChunkRecord| {
+        world.store.touch();
+        seen.insert(chunk.index);
+    };
+    let patience = Duration::from_secs(10);
+    let scan = lists::all_chunks(&world.store, patience, &mut visit);
+    scan.await.unwrap();
+    assert_eq!(
+        seen.len(),
+        CHUNKS as usize,
+        "two pages, each of another state"
+    );
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Looking names up.
 
-use carafe_types::{Attr, Error, FileType, Ino};
+use carafe_types::{Attr, Error, FileType, Ino, Slice};
 
 use crate::{
     Call, NewNode,
-    ops::{Read, Reads, Want, create::TRASH_NAME, existing, existing_dir},
+    ops::{Read, Reads, Want, create::TRASH_NAME, existing},
 };
 
 /// The longest name in bytes.
@@ -112,9 +112,27 @@ pub(crate) fn resolve(reads: &dyn Reads, from: Ino, path: &[u8]) -> Read<(Ino, A
     Ok(at)
 }
 
-/// Whether a directory is there to be listed.
-pub(crate) fn check_dir(reads: &dyn Reads, ino: Ino) -> Read<()> {
-    existing_dir(reads, ino).map(|_| ())
+/// Whether what was found is a directory to be listed.
+pub(crate) fn check_dir(found: Option<&Attr>) -> Result<(), Error> {
+    match found {
+        Some(attr) if attr.is_dir() => Ok(()),
+        Some(_) => Err(Error::NotDirectory),
+        None => Err(Error::NotFound),
+    }
+}
+
+/// An inode, and the slices of its first chunk if it has data. The slices are read
+/// after the inode: so a list that is older than the attributes is never answered.
+pub(crate) fn first_look(reads: &dyn Reads, ino: Ino) -> Read<(Attr, Vec<Slice>)> {
+    reads.prefetch(&[Want::Node(ino), Want::Chunk(ino, 0)])?;
+    let attr = existing(reads, ino)?;
+    let has_data = attr.kind == FileType::File && attr.length > 0;
+    let slices = if has_data {
+        reads.chunk(ino, 0)?
+    } else {
+        Vec::new()
+    };
+    Ok((attr, slices))
 }
 
 /// A symbolic link's target.

@@ -33,6 +33,12 @@ const RESERVED: [&[u8]; 6] = [
 /// What a volume's operation answers.
 pub(crate) type VolumeResult<T> = Result<T, VolumeError>;
 
+/// Refuses a path that no volume may have: one that is not relative, leaves the file
+/// system, or names what is not a user's.
+pub fn check_path(path: &str) -> Result<(), VolumeError> {
+    parts(path).map(drop)
+}
+
 /// A path's parts, if a volume may have it.
 pub(crate) fn parts(path: &str) -> VolumeResult<Vec<&[u8]>> {
     let parts: Vec<&[u8]> = path.split('/').map(str::as_bytes).collect();
@@ -57,40 +63,78 @@ pub(crate) fn create(
     if let Some(record) = reads.volume(&volume.id)? {
         return Planned::unchanged(same(volume, record));
     }
-    let taken = reads.volumes_at(&volume.path)?;
-    if let Some(other) = taken
-        .into_iter()
-        .find(|other| !(other.share && volume.share))
-    {
-        let VolumeRecord { id, owner, .. } = other;
-        return Planned::unchanged(Err(VolumeError::PathTaken {
-            path: volume.path.clone(),
-            id,
-            owner,
-        }));
-    }
     let parts = match parts(&volume.path) {
         Ok(parts) => parts,
         Err(error) => return Planned::unchanged(Err(error)),
     };
+    let sharers = reads.volumes_at(&volume.path)?;
+    for other in above(reads, &volume.path)?.iter().chain(&sharers) {
+        if let Err(error) = beside(volume, other) {
+            return Planned::unchanged(Err(error));
+        }
+    }
     let mut out = Vec::new();
     let (ino, is_new) = make_dirs(reads, ctx, &parts, volume.mode, inos, &mut out)?;
-    set_limits(
-        reads,
-        ino,
-        Quota {
-            max_bytes: volume.capacity,
-            max_inodes: volume.inodes,
-        },
-        is_new,
-        used,
-        &mut out,
-    )?;
     let record = record_of(volume, ino);
+    let limits = limits(sharers.iter().chain([&record]));
+    set_limits(reads, ino, limits, is_new, used, &mut out)?;
     out.push(Mutation::SetVolume {
         record: record.clone(),
     });
     Planned::with(Ok(record), out)
+}
+
+/// The volumes in whose directories a path lies.
+fn above(reads: &dyn Reads, path: &str) -> Read<Vec<VolumeRecord>> {
+    let mut found = Vec::new();
+    for (end, _) in path.match_indices('/') {
+        found.extend(reads.volumes_at(&path[..end])?);
+    }
+    Ok(found)
+}
+
+/// Whether a new volume may be where another one is, above it or in it: what one
+/// deletes would be gone for the other.
+pub(crate) fn beside(volume: &NewVolume, other: &VolumeRecord) -> VolumeResult<()> {
+    if other.share && volume.share || other.id == volume.id {
+        return Ok(());
+    }
+    let VolumeRecord {
+        id, owner, path, ..
+    } = other.clone();
+    Err(VolumeError::PathTaken {
+        path: volume.path.clone(),
+        id,
+        owner,
+        taken: path,
+    })
+}
+
+/// Whether one path lies in another.
+pub(crate) fn is_in(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// What volumes that share a directory may use together: what the largest may.
+fn limits<'a>(sharers: impl Iterator<Item = &'a VolumeRecord>) -> Quota {
+    // Zero is no limit: above each other.
+    let larger = |one: u64, other: u64| {
+        if one == 0 || other == 0 {
+            0
+        } else {
+            one.max(other)
+        }
+    };
+    let quota = |record: &VolumeRecord| Quota {
+        max_bytes: record.capacity,
+        max_inodes: record.inodes,
+    };
+    let largest = |one: Quota, other: Quota| Quota {
+        max_bytes: larger(one.max_bytes, other.max_bytes),
+        max_inodes: larger(one.max_inodes, other.max_inodes),
+    };
+    sharers.map(quota).reduce(largest).unwrap_or_default()
 }
 
 fn record_of(volume: &NewVolume, ino: Ino) -> VolumeRecord {
@@ -218,10 +262,8 @@ pub(crate) fn resize(
         return Planned::unchanged(Ok(record));
     }
     record.capacity = capacity;
-    let quota = Quota {
-        max_bytes: capacity,
-        max_inodes: record.inodes,
-    };
+    let others = others(reads, &record)?;
+    let quota = limits(others.iter().chain([&record]));
     let mut out = vec![Mutation::SetVolume {
         record: record.clone(),
     }];
@@ -233,26 +275,41 @@ pub(crate) fn resize(
     Planned::with(Ok(record), out)
 }
 
+/// The other volumes of a volume's path.
+fn others(reads: &dyn Reads, record: &VolumeRecord) -> Read<Vec<VolumeRecord>> {
+    let mut others = reads.volumes_at(&record.path)?;
+    others.retain(|other| other.id != record.id);
+    Ok(others)
+}
+
 /// Removes a volume's record and, with the last one of its path, moves the
-/// directory into `tombstones`. `tree` is what it uses, where quotas stand above it.
+/// directory into `tombstones`, unless it is `held`: another volume lies in it. `tree`
+/// is what it uses, where quotas stand above it.
 pub(crate) fn delete(
     reads: &dyn Reads,
     ctx: &Ctx,
     id: &str,
     tombstones: Ino,
     tree: Option<(i64, i64)>,
+    held: bool,
 ) -> Plan<()> {
     let Some(record) = reads.volume(id)? else {
         return Planned::unchanged(());
     };
-    let shared = reads
-        .volumes_at(&record.path)?
-        .iter()
-        .any(|other| other.id != record.id);
+    let others = others(reads, &record)?;
     let mut out = vec![Mutation::DropVolume {
         record: record.clone(),
     }];
-    if !shared && let Some((parent, name)) = place(reads, &record)? {
+    if !others.is_empty() {
+        set_limits(
+            reads,
+            record.ino,
+            limits(others.iter()),
+            false,
+            (0, 0),
+            &mut out,
+        )?;
+    } else if !held && let Some((parent, name)) = place(reads, &record)? {
         let new_name = format!("{}-{}", record.ino, ctx.now.secs);
         let mv = Move {
             from: parent,

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, aio::MultiplexedConnection,
+    ConnectionAddr, ErrorKind, RedisError, RedisResult, Value, aio::MultiplexedConnection,
 };
 
-use super::target::{Login, Target};
+use super::{
+    hosts::Hosts,
+    locate::locate,
+    target::{Login, Place, Target},
+};
 use crate::{ConnectError, line};
 
 /// What to do about a login that is missing or wrong.
-const REMEDY: &str = "META_PASSWORD, or the password in metaurl (redis://:password@host)";
+pub(super) const REMEDY: &str =
+    "META_PASSWORD, or the password in metaurl (redis://:password@host)";
 
 impl line::Target for Target {
     type Connection = MultiplexedConnection;
@@ -29,30 +34,68 @@ pub(super) async fn dial(
     target: &Target,
     patience: Duration,
 ) -> Result<MultiplexedConnection, ConnectError> {
-    let server = target.server()?;
-    // What is asked later has deadlines of its own.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(patience))
-        .set_response_timeout(None);
+    let address = match &target.place {
+        Place::Socket(path) => ConnectionAddr::Unix(path.clone()),
+        Place::Hosts(hosts) => {
+            let host = Box::pin(locate(target, hosts, patience)).await?;
+            target.address(&host)
+        }
+    };
     let connecting = async {
-        let mut connection = server
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        log_in(&mut connection, &target.login).await?;
-        // Asks something in any case: a server that wants a password says so now.
-        let (verb, database) = match target.database {
-            0 => ("PING", None),
-            number => ("SELECT", Some(number)),
-        };
-        let mut settle = redis::cmd(verb);
-        settle.arg(database);
-        settle.exec_async(&mut connection).await?;
+        let mut connection = target.open(address, &target.login, patience).await?;
+        settle(&mut connection, target).await?;
         Ok(connection)
     };
-    told(target, patience, connecting).await
+    told(&target.name, REMEDY, patience, connecting).await
 }
 
-async fn log_in(connection: &mut MultiplexedConnection, login: &Login) -> RedisResult<()> {
+/// Makes sure of the server, and selects the database. Asks something in any case: a
+/// server that wants a password says so now.
+pub(super) async fn settle(
+    connection: &mut MultiplexedConnection,
+    target: &Target,
+) -> RedisResult<()> {
+    match &target.place {
+        // The sentinels may be slower than a fail-over.
+        Place::Hosts(Hosts::Sentinel { .. }) => must_be_master(connection).await?,
+        // A cluster has no other database than 0: the number is in the keys.
+        Place::Hosts(Hosts::Cluster(_)) => {
+            return redis::cmd("PING").exec_async(connection).await;
+        }
+        _ => {}
+    }
+    match target.database {
+        0 => redis::cmd("PING").exec_async(connection).await,
+        number => {
+            redis::cmd("SELECT")
+                .arg(number)
+                .exec_async(connection)
+                .await
+        }
+    }
+}
+
+async fn must_be_master(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let role: Value = match redis::cmd("ROLE").query_async(connection).await {
+        // A user who may not ask; a replica refuses the first write.
+        Err(error) if error.code() == Some("NOPERM") => return Ok(()),
+        role => role?,
+    };
+    match role {
+        Value::Array(parts) if parts.first() == Some(&Value::BulkString(b"slave".into())) => {
+            Err(RedisError::from((
+                ErrorKind::Io,
+                "the sentinels still name a server that is a replica now",
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn log_in(
+    connection: &mut MultiplexedConnection,
+    login: &Login,
+) -> RedisResult<()> {
     let Some(password) = &login.password else {
         return Ok(());
     };
@@ -76,28 +119,31 @@ fn is_verdict(error: &RedisError) -> bool {
 }
 
 /// Waits for a server's first words, and says what its refusal means for the user.
+///
+/// `remedy` names where its password is given.
 pub(super) async fn told<T>(
-    target: &Target,
+    place: &str,
+    remedy: &str,
     patience: Duration,
     work: impl Future<Output = RedisResult<T>>,
 ) -> Result<T, ConnectError> {
     match tokio::time::timeout(patience, work).await {
-        Ok(said) => said.map_err(|error| explain(&target.name, &error)),
+        Ok(said) => said.map_err(|error| explain(place, remedy, &error)),
         Err(_) => Err(ConnectError::Unreachable {
-            place: target.name.clone(),
+            place: place.to_owned(),
             reason: format!("no answer within {} s", patience.as_secs()),
         }),
     }
 }
 
-fn explain(place: &str, error: &RedisError) -> ConnectError {
+fn explain(place: &str, remedy: &str, error: &RedisError) -> ConnectError {
     let place = place.to_owned();
     if error.code() == Some("NOAUTH") {
-        let reason = format!("it wants a password, and none is given: set {REMEDY}");
+        let reason = format!("it wants a password, and none is given: set {remedy}");
         return ConnectError::Refused { place, reason };
     }
     if error.kind() == ErrorKind::AuthenticationFailed {
-        let reason = format!("the user or the password is wrong: correct {REMEDY}");
+        let reason = format!("the user or the password is wrong: correct {remedy}");
         return ConnectError::Refused { place, reason };
     }
     let reason = error.to_string();

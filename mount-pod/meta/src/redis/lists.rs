@@ -8,6 +8,7 @@ use redis::{Cmd, Value};
 use super::{
     keys,
     raw::{Item, Raw},
+    space::stripped,
     wire::Wire,
 };
 use crate::{
@@ -163,7 +164,7 @@ pub(super) async fn scan_all_chunks(
         let chunks = names
             .parts()
             .iter()
-            .filter_map(|name| keys::parse_chunk(name));
+            .filter_map(|name| keys::parse_chunk(stripped(name, &wire.prefix)?));
         show_chunks(wire, patience, &chunks.collect::<Vec<_>>(), visit).await?;
         cursor = next.bytes().unwrap_or(b"0").to_vec();
         if cursor == b"0" {

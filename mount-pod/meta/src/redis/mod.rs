@@ -8,10 +8,13 @@
 
 mod connect;
 mod dial;
+mod hosts;
 mod keys;
 mod lists;
+mod locate;
 mod program;
 mod raw;
+mod space;
 mod target;
 mod view;
 mod wire;
@@ -75,7 +78,10 @@ impl Redis {
             match fetch {
                 Fetch::One(item) => pipeline.add_command(item.command()),
                 Fetch::Lookup(parent, name) => {
-                    let (keys, arguments) = ([keys::dir(*parent)], [name.clone(), Vec::new()]);
+                    let (keys, arguments) = (
+                        [keys::dir(*parent)],
+                        [name.clone(), self.wire.prefix.clone()],
+                    );
                     pipeline.add_command(wire::evaluate(&self.lookup, &keys, &arguments))
                 }
             };
@@ -289,7 +295,11 @@ impl Engine for Redis {
         if !SCHEMES.contains(&scheme) {
             return Err(elsewhere(format!("{scheme}://")));
         }
-        let target = target::parse(url, password).map_err(RenewError::Unusable)?;
+        let mut target = target::parse(url, password).map_err(RenewError::Unusable)?;
+        target.sentinel_login = self.wire.line.target().sentinel_login.clone();
+        if !self.wire.prefix.is_empty() {
+            target = target.into_cluster().map_err(RenewError::Unusable)?;
+        }
         if target.name != place {
             return Err(elsewhere(target.name));
         }
@@ -384,10 +394,29 @@ impl Engine for Redis {
 
     async fn nodes(&self, terms: Terms, inos: &[Ino]) -> Result<Vec<Option<Attr>>> {
         let values = lists::nodes(&self.wire, terms, inos).await?;
+        if inos.len() <= MOST_SEEN {
+            for (ino, raw) in inos.iter().zip(&values) {
+                self.guess(Item::Text(keys::node(*ino)), raw.clone());
+            }
+        }
         Ok(values
             .iter()
             .map(|raw| raw.bytes().and_then(Attr::decode))
             .collect())
+    }
+
+    fn rest(&self) {
+        self.guesses.age();
+    }
+
+    fn saw_entries(&self, dir: Ino, entries: &mut dyn Iterator<Item = &RawEntry>) {
+        for entry in entries {
+            let value = keys::entry_value(entry.kind, entry.ino);
+            self.guess(
+                Item::Field(keys::dir(dir), entry.name.clone()),
+                Raw::Bytes(value),
+            );
+        }
     }
 
     async fn chunks(&self, terms: Terms, ino: Ino, length: u64) -> Result<Vec<u32>> {
@@ -471,6 +500,9 @@ impl Engine for Redis {
     }
 }
 
+/// The inodes of a page and its directory: of more at once, none is likely to be used
+/// next.
+const MOST_SEEN: usize = 1025;
 /// A range of chunks up to this size is tried chunk by chunk.
 const TRIED: u32 = 4096;
 

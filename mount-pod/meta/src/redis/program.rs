@@ -440,7 +440,12 @@ impl Steps {
     }
 
     fn set_lock(&mut self, key: Key, session: SessionId, owner: u64, value: Vec<u8>) {
-        self.command("SADD", keys::locked(session), [key.clone()]);
+        // The set holds keys as the server knows them.
+        self.count += 1;
+        self.program
+            .argument("j")
+            .key(keys::locked(session))
+            .key(key.clone());
         self.command("HSET", key, [keys::owner(session, owner), value]);
     }
 

@@ -95,7 +95,9 @@ impl<'a> View<'a> {
         if let Some(raw) = self.guessed.borrow().get(item) {
             return Some(raw.clone());
         }
-        let raw = self.guesses?.get(item)?;
+        let guessed = self.guesses?.get(item);
+        // Who removes a directory expects it to be empty.
+        let raw = guessed.or_else(|| matches!(item, Item::Filled(_)).then_some(Raw::Count(0)))?;
         self.relied.set(true);
         self.guessed.borrow_mut().insert(item.clone(), raw.clone());
         Some(raw)

@@ -8,7 +8,10 @@ use redis::{
     aio::ConnectionLike,
 };
 
-use super::target::Target;
+use super::{
+    space::{placed, placed_all},
+    target::Target,
+};
 use crate::{
     engine::Terms,
     line::Line,
@@ -18,15 +21,18 @@ use crate::{
 /// Commands over the line.
 pub(super) struct Wire {
     pub(super) line: Arc<Line<Target>>,
+    /// What stands before each key; see [`super::space`].
+    pub(super) prefix: Vec<u8>,
 }
 
 impl Wire {
     /// Runs one command once.
     pub(super) async fn command(&self, terms: Terms, command: &Cmd) -> Result<Value, Failure> {
         let (number, mut connection) = self.line.get(terms).await?;
+        let command = placed(command, &self.prefix);
         let one = async {
             connection
-                .req_packed_command(command)
+                .req_packed_command(&command)
                 .await?
                 .extract_error()
         };
@@ -40,9 +46,10 @@ impl Wire {
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, Failure> {
         let (number, mut connection) = self.line.get(terms).await?;
+        let pipeline = placed_all(pipeline, &self.prefix);
         let all = async {
             let values = connection
-                .req_packed_commands(pipeline, 0, pipeline.len())
+                .req_packed_commands(&pipeline, 0, pipeline.len())
                 .await?;
             values.into_iter().map(Value::extract_error).collect()
         };
@@ -60,7 +67,7 @@ impl Wire {
             return Err(Failure::Final(Terms::timed_out("redis did not answer")));
         };
         done.map_err(|error| {
-            if error.is_unrecoverable_error() || is_stranger(&error) {
+            if error.is_unrecoverable_error() || is_stranger(&error) || is_elsewhere(&error) {
                 self.line.lost(number, &format!("redis: {error}"));
             }
             failure(error)
@@ -140,6 +147,19 @@ fn is_stranger(error: &RedisError) -> bool {
     error.code() == Some("NOAUTH")
 }
 
+/// Whether the volume is on another server by now: a new connection goes there.
+fn is_elsewhere(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::ReadOnly
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::Moved
+                | ServerErrorKind::ClusterDown
+        )
+    )
+}
+
 /// What an error means for a retry. Redis's texts hold no password.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failure(error: RedisError) -> Failure {
@@ -147,14 +167,10 @@ fn failure(error: RedisError) -> Failure {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::NoScript) => Failure::Lost(NO_SCRIPT.into()),
         ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::ReadOnly,
+            ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain | ServerErrorKind::Ask,
         )
         | ErrorKind::Io => Failure::Lost(text),
-        _ if is_stranger(&error) => Failure::Lost(text),
+        _ if is_stranger(&error) || is_elsewhere(&error) => Failure::Lost(text),
         _ if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() => {
             Failure::Lost(text)
         }

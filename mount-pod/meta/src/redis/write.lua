@@ -100,6 +100,8 @@ local apply = {
             if has and delta ~= '0' then redis.call('HINCRBY', at, field, delta) end
         end
     end,
+    -- Puts a key into a set of keys.
+    j = function() local set = key(); redis.call('SADD', set, key()) end,
     -- Removes a lock, and its key from the session's set when none is left.
     o = function()
         local at, set, field = key(), key(), arg()

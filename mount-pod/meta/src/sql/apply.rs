@@ -545,7 +545,8 @@ fn sum_order(mutation: &Mutation) -> Option<(u8, Ino)> {
     }
 }
 
-fn insert(table: &str, columns: &[&str]) -> String {
+/// What puts a row with these columns into a table.
+pub(super) fn insert(table: &str, columns: &[&str]) -> String {
     let marks = vec!["?"; columns.len()].join(", ");
     format!(
         "INSERT INTO {table} ({}) VALUES ({marks})",

@@ -81,6 +81,9 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
     /// Lists the tables that are there, one a row; its parameter is the schema, or empty.
     const LIST_TABLES: &'static str;
 
+    /// Opens a transaction that reads one state of the database, whoever writes meanwhile.
+    const SNAPSHOT: &'static [&'static str];
+
     /// Where and as whom.
     type Target: Target;
     /// A connection.

@@ -7,6 +7,7 @@
 //! own clients lock an inode's row before they change what belongs to it, as the
 //! checks do, so each waits for the other or sees its change.
 
+mod acls;
 mod apply;
 mod driver;
 mod item;
@@ -17,6 +18,7 @@ mod names;
 mod pool;
 mod postgres;
 mod rows;
+mod scan;
 mod statement;
 mod view;
 
@@ -27,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carafe_types::{Attr, Error, Ino, Result, Secret, SessionId, SliceId};
+use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, SliceId};
 
 use self::{
     apply::Script,
@@ -443,19 +445,7 @@ impl<D: Driver> Engine for Sql<D> {
         patience: Duration,
         visit: &mut (dyn FnMut(ChunkRecord) + Send),
     ) -> Result<()> {
-        let mut after = 0;
-        loop {
-            let rows = self
-                .select(Terms::within(patience), lists::all_chunks(after))
-                .await?;
-            for row in &rows {
-                visit(lists::chunk(row)?);
-            }
-            match rows.last() {
-                Some(row) if rows.len() == lists::CHUNKS => after = rows::int(row, 0)?,
-                _ => return Ok(()),
-            }
-        }
+        self.scan(patience, visit).await
     }
 
     async fn sessions(&self, terms: Terms) -> Result<Vec<SessionRecord>> {
@@ -512,6 +502,26 @@ impl<D: Driver> Engine for Sql<D> {
         let statement = Statement::new(text, vec![after, Value::Int(limit as i64)]);
         let rows = self.select(terms, statement).await?;
         rows.iter().map(view::volume).collect()
+    }
+
+    async fn acl(&self, terms: Terms, number: u32) -> Result<Option<Acl>> {
+        let found = self
+            .select(terms, acls::select(&D::DIALECT, number))
+            .await?;
+        found.first().map(acls::list).transpose()
+    }
+
+    async fn acl_number(&self, terms: Terms, list: Acl) -> Result<u32> {
+        let find = || acls::find(&D::DIALECT, &list);
+        if let Some(row) = self.select(terms, find()).await?.first() {
+            return acls::number(row);
+        }
+        let statements = [acls::add(&D::DIALECT, &list), find()];
+        let added = self.steady(terms, How::Together, &statements).await;
+        let added = added.map_err(|failure| self.error(failure))?;
+        let row = added.last().and_then(|rows| rows.first());
+        let lost = || Error::Io("an access control list that was added is not there".into());
+        acls::number(row.ok_or_else(lost)?)
     }
 
     async fn sync(&self, terms: Terms) -> Result<()> {

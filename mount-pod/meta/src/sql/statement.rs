@@ -75,6 +75,8 @@ pub(crate) struct Dialect {
     pub(crate) or_update: fn(key: &str) -> String,
     /// The value that such an insert would have written to a column.
     pub(crate) excluded: fn(column: &str) -> String,
+    /// The column `group`, which is a word of the language, too.
+    pub(crate) group: &'static str,
 }
 
 impl Statement {

@@ -7,14 +7,16 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use carafe_types::Result;
+use carafe_types::{Error, Result};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Sqlite, rows::failed, writer::Writer};
+use crate::{Admin, ConnectError, client::Client};
 
 /// Connections for reading: more would only wait for the same two cores.
 const READERS: usize = 3;
@@ -22,6 +24,27 @@ const READERS: usize = 3;
 const BUSY: Duration = Duration::from_secs(5);
 /// The writer waits in short steps, to look at its jobs' deadlines between them.
 const WRITER_BUSY: Duration = Duration::from_millis(200);
+
+/// A client of the file that is named behind `sqlite3://`.
+pub(crate) fn connect(rest: &str) -> std::result::Result<Arc<dyn Admin>, ConnectError> {
+    let path = path_of(rest);
+    if path.is_empty() {
+        return Err(ConnectError::BadUrl(
+            "sqlite3:// wants a file: sqlite3:///var/lib/volume.db".into(),
+        ));
+    }
+    let unreachable = |error: Error| ConnectError::Unreachable {
+        place: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let engine = open(Path::new(path)).map_err(unreachable)?;
+    Ok(Arc::new(Client::new(engine)))
+}
+
+/// The file in what follows `sqlite3://`.
+pub(super) fn path_of(rest: &str) -> &str {
+    rest.split('?').next().unwrap_or_default()
+}
 
 /// Opens (and makes) the database file.
 pub(crate) fn open(path: &Path) -> Result<Sqlite> {
@@ -65,6 +88,20 @@ fn connection(path: &Path, busy: Duration, cache: i64) -> Result<Connection> {
         .map_err(failed)?;
     conn.pragma_update(None, "temp_store", "MEMORY")
         .map_err(failed)?;
+    Ok(conn)
+}
+
+/// A connection that reads one state of the database for as long as it is open; with a
+/// journal of another kind than WAL writers would have to wait for it, and it reads what
+/// is there.
+pub(super) fn one_state(path: &Path) -> Result<Connection> {
+    let conn = connection(path, BUSY, -1000)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .map_err(failed)?;
+    if mode.eq_ignore_ascii_case("wal") {
+        conn.execute_batch("BEGIN").map_err(failed)?;
+    }
     Ok(conn)
 }
 

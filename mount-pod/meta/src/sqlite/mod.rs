@@ -23,12 +23,13 @@ use carafe_types::{Acl, Attr, Error, Ino, Result, Secret, SessionId, Slice, Slic
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension};
 
+pub(crate) use connect::connect;
+#[cfg(test)]
 pub(crate) use connect::open;
 
 use self::{reads::SqlReads, rows::failed, writer::Writer};
 use crate::{
     ChunkRecord, OpKey, RenewError, SessionRecord, VolumeRecord,
-    connect::sqlite_path,
     engine::{Delayed, Deleted, Engine, PlanFn, RawEntry, ReadFn, Terms},
     ops::{Counter, Planned, Stop},
     record::{self, Recorded},
@@ -108,7 +109,7 @@ impl Engine for Sqlite {
 
     /// A file has no login.
     async fn renew_login(&self, url: &str, _password: Option<&Secret>) -> Result<(), RenewError> {
-        let path = url.strip_prefix("sqlite3://").map(sqlite_path);
+        let path = url.strip_prefix("sqlite3://").map(connect::path_of);
         if path == self.path.to_str() {
             return Ok(());
         }
@@ -188,9 +189,10 @@ impl Engine for Sqlite {
         _patience: Duration,
         visit: &mut (dyn FnMut(ChunkRecord) + Send),
     ) -> Result<()> {
+        let state = connect::one_state(&self.path)?;
         let mut after = 0;
         loop {
-            let page = self.look(|conn| lists::chunk_page(conn, after))?;
+            let page = lists::chunk_page(&state, after).map_err(failed)?;
             let Some((last, ..)) = page.last() else {
                 return Ok(());
             };

@@ -3,13 +3,10 @@
 use carafe_meta::{Call, Meta, NewNode, SetAttr};
 use carafe_types::{Acl, AclKind, Attr, Error, FileType, Format, Ino, Result};
 
-use crate::engines::{Volume, format, on_engines_with_lists, on_every_engine};
+use crate::engines::{Volume, format, on_every_engine};
 
 on_every_engine! {
     without_lists_they_are_refused(format(0));
-}
-
-on_engines_with_lists! {
     a_list_sets_the_mode_and_a_mode_the_list(with_lists());
     what_is_made_inherits_and_the_umask_is_void(with_lists());
     equal_lists_share_a_number(with_lists());

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use carafe_meta::{
-    Cloning, Compaction, DirStat, NewNode, Quota, Removal, SetAttr, TreeUsage, XattrMode,
+    Cloning, Compaction, DirStat, NewNode, Quota, Removal, SetAttr, SliceCommit, TreeUsage,
+    XattrMode,
 };
 use carafe_types::{Error, FileType, Ino, Slice, SliceId, Timestamp};
 
 use crate::{
     data::commit,
-    engines::{Volume, format, on_every_engine},
+    engines::{Volume, format, on_engines_with_states, on_every_engine},
 };
 
 on_every_engine! {
@@ -23,6 +24,10 @@ on_every_engine! {
     a_clone_that_passes_a_quota_leaves_nothing(format(1));
     a_tree_is_rebuilt_in_the_trash_and_put_back(format(1));
     slices_that_wait_show(format(1));
+}
+
+on_engines_with_states! {
+    a_scan_misses_no_slice_that_moves(format(0));
 }
 
 /// `d/{f, s/g}` with 5000 and 100 bytes, and a second name of `f` in `s`.
@@ -50,6 +55,64 @@ async fn a_scan_shows_every_list(volume: Volume) {
     assert!(seen.contains(&(file, 0, 1)), "{seen:?}");
     let indexes = volume.meta.chunk_indexes(&call, file).await;
     assert_eq!(indexes, Ok(vec![0]));
+}
+
+/// More chunks than a page of any engine has.
+const PAGES: u32 = 1_100;
+
+/// While the first page is shown, a slice moves from the last chunk into the first one.
+async fn a_scan_misses_no_slice_that_moves(volume: Volume) {
+    let (first, _) = volume.file(Ino::ROOT, "first").await;
+    let (last, _) = volume.file(Ino::ROOT, "last").await;
+    commit(&volume, first, 0, 0, 10).await;
+    fill(&volume, first).await;
+    let moving = commit(&volume, last, 0, 0, 10).await;
+    let (other, call) = volume.second().await;
+    let moved = async || {
+        let copied = other.copy_range(&call, last, 0, first, 10, 10).await;
+        assert_eq!(copied.unwrap().0, 10);
+        let id = other.take_slice_ids(&call).await.unwrap().next;
+        let replaced = Compaction {
+            ino: last,
+            index: 0,
+            id,
+            front: vec![Slice::whole(0, moving, 10)],
+            keep: 0,
+            merged: vec![Slice::whole(0, id, 10)],
+        };
+        assert_eq!(other.compact(&call, &replaced).await, Ok(true));
+    };
+    let (mut shown, mut seen) = (0, false);
+    let mut visit = |chunk: carafe_meta::ChunkRecord| {
+        if shown == 0 {
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| runtime.block_on(moved()));
+        }
+        shown += 1;
+        seen |= chunk.slices.iter().any(|slice| slice.id == moving);
+    };
+    let call = volume.call();
+    volume.meta.scan_chunks(&call, &mut visit).await.unwrap();
+    assert!(shown > PAGES, "{shown} chunks are several pages");
+    assert!(seen, "the slice is in use before, meanwhile and after");
+}
+
+/// Gives a file many more chunks.
+async fn fill(volume: &Volume, ino: Ino) {
+    let call = volume.call();
+    let ids = volume.meta.take_slice_ids(&call).await.unwrap();
+    let commits: Vec<_> = (1..=PAGES)
+        .map(|index| SliceCommit {
+            ino,
+            index,
+            slice: Slice::whole(0, SliceId(ids.next.0 + u64::from(index)), 10),
+            mtime: Timestamp::default(),
+        })
+        .collect();
+    // As many as one transaction of any engine takes.
+    for some in commits.chunks(20) {
+        volume.meta.commit(&call, some).await.unwrap();
+    }
 }
 
 async fn usage_is_the_same_with_and_without_statistics(volume: Volume) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use carafe_meta::{Admin, Call, ConnectOptions, NewNode, SessionInfo, connect_admin};
-use carafe_testkit::{Etcd, MariaDb, Postgres, Redis};
+use carafe_testkit::{Etcd, MariaDb, Postgres, Redis, RedisCluster};
 use carafe_types::{Attr, FileType, Format, Ino, SessionId};
 
 /// A volume on one engine, with one client that has a session.
@@ -123,6 +123,11 @@ pub(crate) async fn redis(format: &Format) -> Volume {
     open(redis.url(1), format, None, Some(redis)).await
 }
 
+/// A fresh volume in a Redis Cluster.
+pub(crate) async fn cluster(format: &Format) -> Volume {
+    open(RedisCluster::shared().fresh_url(), format, None, None).await
+}
+
 /// A fresh volume on PostgreSQL.
 pub(crate) async fn postgres(format: &Format) -> Volume {
     open(Postgres::shared().fresh_schema(), format, None, None).await
@@ -182,6 +187,12 @@ macro_rules! on_every_engine {
 
             $(#[$meta])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_cluster() {
+                super::$name(crate::engines::cluster(&$format).await).await;
+            }
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_postgres() {
                 super::$name(crate::engines::postgres(&$format).await).await;
             }
@@ -202,8 +213,8 @@ macro_rules! on_every_engine {
 }
 pub(crate) use on_every_engine;
 
-/// The same, of those engines that keep access control lists.
-macro_rules! on_engines_with_lists {
+/// The same, of those engines that can show one state of the database for a while.
+macro_rules! on_engines_with_states {
     ($($name:ident ($format:expr);)*) => {$(
         mod $name {
             use super::*;
@@ -214,10 +225,20 @@ macro_rules! on_engines_with_lists {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_redis() {
-                super::$name(crate::engines::redis(&$format).await).await;
+            async fn on_postgres() {
+                super::$name(crate::engines::postgres(&$format).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_mysql() {
+                super::$name(crate::engines::mysql(&$format).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_etcd() {
+                super::$name(crate::engines::etcd(&$format).await).await;
             }
         }
     )*};
 }
-pub(crate) use on_engines_with_lists;
+pub(crate) use on_engines_with_states;

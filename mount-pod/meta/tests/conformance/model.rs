@@ -355,8 +355,11 @@ impl World<'_> {
             ..NewNode::default()
         };
         let (call, dir) = (self.volume.call(), self.inos[place]);
-        let made = self.volume.meta.create(&call, dir, &name_of(name), &node);
-        let made = made.await;
+        let made = self
+            .volume
+            .meta
+            .create(&call, dir, &name_of(name), &node)
+            .await;
         let expected = self.model.make(place, name, kind);
         assert_eq!(made.as_ref().err(), expected.as_ref().err());
         if let (Ok((ino, attr)), Ok(node)) = (made, expected) {
@@ -457,7 +460,8 @@ impl World<'_> {
             return;
         };
         let (call, ino, key) = (self.volume.call(), self.inos[thing], name_of(name));
-        let set = self.volume.meta.setxattr(&call, ino, &key, &[value], mode);
+        let bytes = [value];
+        let set = self.volume.meta.setxattr(&call, ino, &key, &bytes, mode);
         let set = set.await;
         let expected = self.model.existing(thing).and_then(|node| {
             match (mode, node.xattrs.contains_key(&name)) {

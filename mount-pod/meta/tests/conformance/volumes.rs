@@ -8,6 +8,8 @@ use crate::engines::{Volume, format, on_every_engine};
 on_every_engine! {
     a_volume_is_made_once(format(1));
     a_path_belongs_to_one_volume(format(1));
+    no_volume_lies_in_another(format(1));
+    volumes_that_share_may_use_what_the_largest_may(format(1));
     a_bad_path_is_refused(format(1));
     a_volume_grows(format(1));
     a_deleted_volume_goes_through_the_trash(format(1));
@@ -114,6 +116,65 @@ async fn a_path_belongs_to_one_volume(volume: Volume) {
         meta.resolve(&call, Ino::ROOT, b"shared").await,
         Err(Error::NotFound)
     );
+}
+
+async fn no_volume_lies_in_another(volume: Volume) {
+    let (meta, call) = (&volume.meta, Call::internal());
+    for path in ["team", "deep/down/data", "teams"] {
+        let made = meta.create_volume(&call, &claim(path, path)).await;
+        made.unwrap();
+    }
+    for (path, taken) in [
+        ("team/x", "team"),
+        ("team/x/y", "team"),
+        ("deep", "deep/down/data"),
+        ("deep/down", "deep/down/data"),
+    ] {
+        let refused = meta.create_volume(&call, &claim("new", path)).await;
+        let Err(VolumeError::PathTaken { taken: other, .. }) = &refused else {
+            panic!("{path}: {refused:?}");
+        };
+        assert_eq!(other, taken, "{path}");
+    }
+    meta.create_volume(&call, &claim("new", "deep/other"))
+        .await
+        .unwrap();
+    // Those that share may lie in each other, and the outer one takes nothing with it.
+    let shared = |id, path| NewVolume {
+        share: true,
+        ..claim(id, path)
+    };
+    for (id, path) in [("outer", "a"), ("inner", "a/b")] {
+        let made = meta.create_volume(&call, &shared(id, path)).await;
+        made.unwrap();
+    }
+    meta.delete_volume(&call, "outer").await.unwrap();
+    assert!(meta.resolve(&call, Ino::ROOT, b"a/b").await.is_ok());
+}
+
+async fn volumes_that_share_may_use_what_the_largest_may(volume: Volume) {
+    let (meta, call) = (&volume.meta, Call::internal());
+    let shared = |id, capacity| NewVolume {
+        share: true,
+        capacity,
+        ..claim(id, "shared")
+    };
+    let large = meta.create_volume(&call, &shared("large", 1 << 30)).await;
+    let dir = large.unwrap().ino;
+    let limit = async || {
+        let quota = meta.quota(&call, dir).await.unwrap();
+        quota.map_or(0, |quota| quota.quota.max_bytes)
+    };
+    meta.create_volume(&call, &shared("small", 10 << 20))
+        .await
+        .unwrap();
+    assert_eq!(limit().await, 1 << 30, "the smaller one takes nothing away");
+    meta.resize_volume(&call, "small", 20 << 20).await.unwrap();
+    assert_eq!(limit().await, 1 << 30, "nor when it grows");
+    meta.resize_volume(&call, "large", 2 << 30).await.unwrap();
+    assert_eq!(limit().await, 2 << 30);
+    meta.delete_volume(&call, "large").await.unwrap();
+    assert_eq!(limit().await, 20 << 20, "the other's own limit is left");
 }
 
 async fn a_bad_path_is_refused(volume: Volume) {

@@ -449,5 +449,6 @@ with_juicefs! {
     our_tree_on_its_mysql, what_we_write_is_right_for_juicefs, on_mysql, Juicefs;
     our_tree_on_our_mysql, what_we_write_is_right_for_juicefs, on_mysql, Us;
     its_tree_on_our_mysql, what_juicefs_writes_is_right_for_us, on_mysql, Us;
+    both_on_mysql, both_write_at_once, on_mysql, Us;
     both_on_etcd, both_write_at_once, on_etcd, Us;
 }

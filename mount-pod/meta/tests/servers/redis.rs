@@ -186,7 +186,8 @@ async fn a_first_password_is_taken_over() {
     tokio::time::sleep(A_WHILE).await;
     assert!(!waiting.is_finished());
     let one = Secret::new("one");
-    let renewed = client.meta.renew_login(&redis.url(0), Some(&one));
+    let url = redis.url(0);
+    let renewed = client.meta.renew_login(&url, Some(&one));
     renewed.await.unwrap();
     waiting.await.unwrap();
 }

@@ -23,10 +23,6 @@ async fn what_cannot_be_opened_says_why() {
             "/no/such/directory/meta.db cannot be reached",
         ),
         (
-            "redis://:s3cr3t-of-the-test@mymaster,one:26379,two:26379/1",
-            "Sentinel",
-        ),
-        (
             "redis://:s3cr3t-of-the-test@host/database",
             "not a database's number",
         ),

@@ -89,9 +89,10 @@ impl Client {
 
     pub(crate) async fn create(&self, name: &str) {
         let (name, node) = (name.as_bytes(), NewNode::default());
-        let made = self.meta.create(&self.call(), Ino::ROOT, name, &node);
+        let call = self.call();
+        let made = self.meta.create(&call, Ino::ROOT, name, &node);
         made.await.unwrap();
-        let found = self.meta.lookup(&Call::internal(), Ino::ROOT, name);
+        let found = self.meta.lookup(&call, Ino::ROOT, name);
         found.await.unwrap();
     }
 
@@ -103,7 +104,8 @@ impl Client {
     }
 
     pub(crate) async fn unlink(&self, name: &str) {
-        let removed = self.meta.unlink(&self.call(), Ino::ROOT, name.as_bytes());
+        let call = self.call();
+        let removed = self.meta.unlink(&call, Ino::ROOT, name.as_bytes());
         removed.await.unwrap();
     }
 
@@ -180,6 +182,7 @@ impl Busy {
 pub(crate) async fn refusal(url: &str) -> ConnectError {
     let options = ConnectOptions {
         timeout: Duration::from_secs(5),
+        ..ConnectOptions::default()
     };
     connect(url, None, options).await.err().unwrap()
 }

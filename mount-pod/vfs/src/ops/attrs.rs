@@ -54,9 +54,17 @@ impl Vfs {
         Ok(core.attributes(ino, attr))
     }
 
-    /// Usage and limits: the nearest quota's above the mount's root, or the volume's.
-    pub async fn statfs(&self, call: &Call) -> Result<StatFs> {
-        self.core.meta.statfs(call, self.core.config.root).await
+    /// Usage and limits as they show at an inode: the nearest quota's above it, or the
+    /// volume's.
+    pub async fn statfs(&self, call: &Call, ino: Ino) -> Result<StatFs> {
+        let core = &self.core;
+        let internal = core.internal_node(ino).is_some();
+        let at = if internal {
+            core.config.root
+        } else {
+            core.inner(ino)?
+        };
+        core.meta.statfs(call, at).await
     }
 }
 

@@ -3,10 +3,13 @@
 //! Cookie 1 stands behind `.`, 2 behind `..`; above, a cookie is the engine's
 //! cursor and 2. What a page had too much for the caller is kept with the handle for
 //! its next question, and nothing else: memory is bounded by one page a handle.
+//!
+//! The engine is first asked by the first page: that one also tells the directory's
+//! parent, for `..`, and whether there is a directory at all.
 
 use std::time::Instant;
 
-use carafe_meta::{Call, Cursor, DirEntry};
+use carafe_meta::{Call, Cursor, DirEntry, DirPage};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 use parking_lot::Mutex;
 
@@ -24,9 +27,6 @@ impl Vfs {
         let core = &*self.core;
         let inner = core.inner(ino)?;
         core.permit_inner(call, inner, READ).await?;
-        if !core.meta.getattr(call, inner).await?.is_dir() {
-            return Err(Error::NotDirectory);
-        }
         let kind = Kind::Directory {
             ino: inner,
             left: Mutex::default(),
@@ -64,23 +64,23 @@ impl Vfs {
             let items = items.into_iter().take(limit).collect();
             return Ok(items);
         }
-        let mut items = Vec::new();
-        if cookie < BEHIND_DOTS {
-            items = core.dots(call, *inner, cookie).await?;
-        }
         let limit = limit.min(MAX_PAGE);
-        if items.len() < limit {
-            let cursor = Cursor(cookie.saturating_sub(BEHIND_DOTS));
-            let room = limit - items.len();
-            let asked = core.recent.asked();
-            let shown = core.shown(call, *inner, cursor, room, plus).await?;
-            items.extend(shown.into_iter().map(|entry| core.item(entry, asked)));
-            *left.lock() = Some(Page {
-                items: items.clone(),
-                asked,
-                at: Instant::now(),
-            });
+        let cursor = Cursor(cookie.saturating_sub(BEHIND_DOTS));
+        let asked = core.recent.asked();
+        let shown = core.shown(call, *inner, cursor, limit, plus).await?;
+        if plus {
+            let first = cookie < BEHIND_DOTS;
+            core.neighbours.saw(*inner, first, &shown.entries);
         }
+        let mut items = core.dots(*inner, shown.dir.as_ref(), cookie);
+        let entries = shown.entries.into_iter();
+        items.extend(entries.map(|entry| core.item(entry, asked)));
+        *left.lock() = Some(Page {
+            items: items.clone(),
+            end: shown.end,
+            asked,
+            at: Instant::now(),
+        });
         items.truncate(limit);
         Ok(items)
     }
@@ -101,6 +101,8 @@ impl Vfs {
 #[derive(Debug)]
 pub(crate) struct Page {
     items: Vec<DirItem>,
+    /// The directory ends with it.
+    end: bool,
     asked: Asked,
     at: Instant,
 }
@@ -111,16 +113,21 @@ impl Page {
     fn rest(&self, cookie: u64, plus: bool) -> Option<&[DirItem]> {
         let at = self.items.iter().position(|item| item.next == cookie)?;
         let rest = &self.items[at + 1..];
-        let first = rest.first()?;
-        let answers = cookie > BEHIND_DOTS && (!plus || first.entry.is_some());
-        answers.then_some(rest)
+        let answers = match rest.first() {
+            Some(first) => !plus || first.entry.is_some(),
+            None => self.end,
+        };
+        (cookie >= BEHIND_DOTS && answers).then_some(rest)
     }
 }
 
 impl Core {
-    /// `.` and `..`, those that stand behind `cookie`.
-    async fn dots(&self, call: &Call, ino: Ino, cookie: u64) -> Result<Vec<DirItem>> {
-        let (parent, _) = self.parent_of(call, ino).await?;
+    /// `.` and `..`, those that stand behind `cookie`. The parent never leaves the
+    /// mount's root.
+    fn dots(&self, ino: Ino, dir: Option<&Attr>, cookie: u64) -> Vec<DirItem> {
+        let parent = dir.map_or(ino, |attr| attr.parent);
+        let is_top = ino == self.config.root || parent == Ino(0);
+        let parent = if is_top { ino } else { parent };
         let item = |ino, name: &[u8], next| DirItem {
             ino: self.outer(ino),
             name: name.to_vec(),
@@ -132,7 +139,8 @@ impl Core {
             item(ino, b".", BEHIND_DOT),
             item(parent, b"..", BEHIND_DOTS),
         ];
-        Ok(both.into_iter().skip(cookie as usize).collect())
+        let behind = usize::try_from(cookie).unwrap_or(both.len());
+        both.into_iter().skip(behind).collect()
     }
 
     /// A page of what is shown of a directory; empty only at its end.
@@ -143,15 +151,20 @@ impl Core {
         mut cursor: Cursor,
         limit: usize,
         attrs: bool,
-    ) -> Result<Vec<DirEntry>> {
+    ) -> Result<DirPage> {
+        let mut itself = None;
         loop {
-            let page = self.meta.readdir(call, dir, cursor, limit, attrs).await?;
+            let mut page = self.meta.readdir(call, dir, cursor, limit, attrs).await?;
             let last = page.entries.last().map(|entry| entry.next);
-            let mut entries = page.entries;
-            entries.retain(|entry| !internal::is_hidden(dir, &entry.name));
+            page.entries
+                .retain(|entry| !internal::is_hidden(dir, &entry.name));
+            itself = itself.or(page.dir.take());
             match last {
-                Some(last) if entries.is_empty() && !page.end => cursor = last,
-                _ => return Ok(entries),
+                Some(last) if page.entries.is_empty() && !page.end => cursor = last,
+                _ => {
+                    page.dir = itself;
+                    return Ok(page);
+                }
             }
         }
     }
@@ -166,10 +179,11 @@ impl Core {
     ) -> Option<Vec<DirItem>> {
         let left = left.lock();
         let page = left.as_ref()?;
-        if plus && page.at.elapsed() >= self.config.attr_timeout {
+        let mut items = page.rest(cookie, plus)?.to_vec();
+        let has_old = plus && page.at.elapsed() >= self.config.attr_timeout;
+        if has_old && !items.is_empty() {
             return None;
         }
-        let mut items = page.rest(cookie, plus)?.to_vec();
         for item in &mut items {
             item.entry = item
                 .entry

@@ -33,7 +33,12 @@ impl Vfs {
             core.check_writable()?;
         }
         let inner = core.inner(ino)?;
-        let (file, keep_cache) = core.open_file(call, inner, None).await?;
+        let reads = flags.readable() && !flags.truncate();
+        let first = if reads { First::ToRead } else { First::Unknown };
+        let (file, keep_cache) = core.open_file(call, inner, first).await?;
+        if reads {
+            core.look_ahead(&file);
+        }
         core.finish_open(call, file, flags, keep_cache).await
     }
 
@@ -72,7 +77,7 @@ impl Vfs {
         // The key was the creation's; what follows may be done again.
         let call = &unkeyed(call);
         let (file, keep_cache) = core
-            .open_file(call, ino, Some((attr.clone(), asked)))
+            .open_file(call, ino, First::Told(attr.clone(), asked))
             .await?;
         let flags = if made {
             flags.without_truncate()
@@ -145,15 +150,23 @@ impl Vfs {
     }
 }
 
+/// What an open begins with.
+pub(crate) enum First {
+    /// The engine just said this of the file, and when it was asked.
+    Told(Attr, Asked),
+    /// Nothing, and the file will be read.
+    ToRead,
+    /// Nothing.
+    Unknown,
+}
+
 impl Core {
-    /// Counts an open. `told` is what the engine just said of the file, if it did, and
-    /// when it was asked.
-    /// Whether what the kernel has cached is still true.
+    /// Counts an open. Whether what the kernel has cached is still true.
     pub(crate) async fn open_file(
         &self,
         call: &Call,
         ino: Ino,
-        told: Option<(Attr, Asked)>,
+        first: First,
     ) -> Result<(Arc<File>, bool)> {
         loop {
             let file = self.files.find_or_make(ino);
@@ -165,19 +178,32 @@ impl Core {
             if gone {
                 continue;
             }
-            let trusted = self.trusted(&file, opens).filter(|_| told.is_none());
-            let attr = match (&told, &trusted) {
-                (Some((attr, told)), _) if !self.recent.since(ino, *told) => Ok(attr.clone()),
-                (None, Some((attr, _))) => {
+            let is_told = matches!(first, First::Told(..));
+            let trusted = self.trusted(&file, opens).filter(|_| !is_told);
+            let mut list = None;
+            let attr = match (&first, &trusted) {
+                (First::Told(attr, told), _) if !self.recent.since(ino, *told) => Ok(attr.clone()),
+                (First::ToRead | First::Unknown, Some((attr, _))) => {
                     self.meta.count_open(call, ino);
                     Ok(attr.clone())
                 }
-                (None, None) if opens == 0 => self.meta.open(call, ino).await,
+                (First::ToRead, None) if opens == 0 => {
+                    let found = self.meta.open_to_read(call, ino).await;
+                    found.map(|(attr, slices)| {
+                        list = Some(slices).filter(|_| attr.length > 0);
+                        attr
+                    })
+                }
+                (First::Unknown, None) if opens == 0 => self.meta.open(call, ino).await,
                 _ => self.meta.getattr(call, ino).await,
             };
             match attr.and_then(regular) {
                 Ok(attr) => {
                     let keep_cache = self.count_open(&file, &attr, asked);
+                    if let Some(list) = list {
+                        self.saw_list(ino, 0, &list);
+                        file.state.lock().keep_list(0, &list, asked);
+                    }
                     // What was not asked anew is as old as it was.
                     if let Some((_, at)) = trusted {
                         file.state.lock().told = Some(at);

@@ -7,6 +7,7 @@
 //! while bytes come from the store.
 
 pub(crate) mod ahead;
+pub(crate) mod neighbours;
 
 use std::sync::Arc;
 

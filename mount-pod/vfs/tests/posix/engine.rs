@@ -160,6 +160,7 @@ forward! {
     getattr(ino: Ino) -> Result<Attr>;
     setattr(ino: Ino, set: &SetAttr) -> Result<Attr>;
     open(ino: Ino) -> Result<Attr>;
+    open_to_read(ino: Ino) -> Result<(Attr, Arc<[Slice]>)>;
     close(ino: Ino) -> Result<()>;
     getxattr(ino: Ino, name: &[u8]) -> Result<Vec<u8>>;
     listxattr(ino: Ino) -> Result<Vec<Vec<u8>>>;

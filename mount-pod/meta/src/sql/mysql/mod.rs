@@ -29,9 +29,14 @@ impl Driver for MySql {
         concat: |first, second| format!("CONCAT({first}, {second})"),
         or_update: |_| " ON DUPLICATE KEY UPDATE ".to_owned(),
         excluded: |column| format!("VALUES({column})"),
+        group: "`group`",
     };
     const TABLES: &'static [(&'static str, &'static [&'static str])] = schema::TABLES;
     const LIST_TABLES: &'static str = schema::LIST;
+    const SNAPSHOT: &'static [&'static str] = &[
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    ];
 
     type Target = Target;
     type Connection = Session;

@@ -32,9 +32,15 @@ impl Driver for Postgres {
         concat: |first, second| format!("{first} || {second}"),
         or_update: |key| format!(" ON CONFLICT ({key}) DO UPDATE SET "),
         excluded: |column| format!("excluded.{column}"),
+        group: "\"group\"",
     };
     const TABLES: &'static [(&'static str, &'static [&'static str])] = schema::TABLES;
     const LIST_TABLES: &'static str = schema::LIST;
+    const SNAPSHOT: &'static [&'static str] = &[
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        // What a client that is gone left open keeps dead rows alive.
+        "SET LOCAL idle_in_transaction_session_timeout = 60000",
+    ];
 
     type Target = Target;
     type Connection = Session;

@@ -53,7 +53,7 @@ impl Target for Postgres {
         let place = place(&address, &database, &names);
         let common = Common::new(place, names, option("max_open_conns").as_deref());
         Ok(Self {
-            tls: tls::parse(option, &address).map_err(bad)?,
+            tls: tls::parse(option, matches!(address, Address::Unix(_))).map_err(bad)?,
             password: given(password, option("password").or(parts.password.clone())),
             address,
             user,

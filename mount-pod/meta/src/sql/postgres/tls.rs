@@ -14,7 +14,6 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
-use super::target::Address;
 use crate::tls::{Lenient, certificates, roots};
 
 /// What the URL wants of TLS, with the contents of the files that it names.
@@ -44,10 +43,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// Asks a server whether it speaks TLS (the protocol's SSLRequest).
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// Reads `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
+/// Reads `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. On a Unix socket there is no
+/// TLS.
 pub(super) fn parse(
     option: impl Fn(&str) -> Option<String>,
-    address: &Address,
+    is_socket: bool,
 ) -> Result<Tls, String> {
     let read = |name: &str| {
         let path = option(name).filter(|path| !path.is_empty() && path != "system");
@@ -56,7 +56,7 @@ pub(super) fn parse(
     };
     let roots = read("sslrootcert")?;
     let mode = match option("sslmode").as_deref() {
-        _ if matches!(address, Address::Unix(_)) => Mode::Disable,
+        _ if is_socket => Mode::Disable,
         Some("disable") => Mode::Disable,
         None | Some("" | "prefer" | "allow") => Mode::Prefer,
         Some("require") if roots.is_some() => Mode::VerifyCa,
