@@ -17,17 +17,21 @@ use std::{
 
 use carafe_state::Request;
 use carafe_types::{Error, Ino, Result};
-use carafe_vfs::{Call, Done, OpKey, OpenFlags, Vfs};
+use carafe_vfs::{Attributes, Call, Done, Entry, OpKey, OpenFlags, Vfs};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    Notifier,
     abi::{Args, Body, Header, Reply, init::Agreed, op},
     errno::{errno, is_failure},
+    told::Told,
 };
 
 /// Answers requests with a file system.
 pub(crate) struct Adapter {
     vfs: Arc<Vfs>,
+    notifier: Arc<Notifier>,
+    told: Told,
     session: u64,
     /// What INIT agreed on, as far as it changes requests.
     agreed: OnceLock<Agreed>,
@@ -42,9 +46,11 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Adapter {
-    pub(crate) fn new(vfs: Arc<Vfs>, session: u64) -> Self {
+    pub(crate) fn new(vfs: Arc<Vfs>, notifier: Arc<Notifier>, session: u64) -> Self {
         Self {
             vfs,
+            notifier,
+            told: Told::default(),
             session,
             agreed: OnceLock::new(),
         }
@@ -93,6 +99,18 @@ impl Adapter {
             took: started.elapsed(),
         });
         outcome
+    }
+
+    /// Tells the kernel of a name.
+    fn entry(&self, entry: &Entry) -> Reply {
+        self.told.tell(entry.ino, &entry.attr);
+        body(Body::default().entry(entry))
+    }
+
+    /// Tells the kernel of attributes.
+    fn attributes(&self, attributes: &Attributes) -> Reply {
+        self.told.tell(attributes.ino, &attributes.attr);
+        body(Body::default().attributes(attributes))
     }
 
     /// Names this request for ever, so that a successor or a retry does it once.

@@ -18,6 +18,7 @@ mod fuzz;
 pub mod mount;
 mod notify;
 mod session;
+mod told;
 
 pub use notify::Notifier;
 pub use session::{Session, SessionConfig, SessionError};

@@ -15,7 +15,10 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
 };
 
@@ -32,6 +35,7 @@ const INVAL_ENTRY: u32 = 3;
 /// Sends notifications to the kernel.
 #[derive(Debug)]
 pub struct Notifier {
+    device: Arc<OwnedFd>,
     queue: SyncSender<Vec<u8>>,
 }
 
@@ -39,20 +43,25 @@ impl Notifier {
     /// Over a duplicate of the device. The thread ends with the notifier.
     pub fn new(device: OwnedFd) -> Self {
         let (queue, notices) = sync_channel(ROOM);
+        let device = Arc::new(device);
+        let of_thread = Arc::clone(&device);
         let started = thread::Builder::new()
             .name("fuse-notify".into())
-            .spawn(move || send_all(&device, &notices));
+            .spawn(move || send_all(&of_thread, &notices));
         if let Err(error) = started {
             tracing::error!(%error, "no thread for invalidations: the kernel's timeouts must do");
         }
-        Self { queue }
+        Self { device, queue }
+    }
+
+    /// Has the kernel forget an inode's attributes before this returns. It waits for
+    /// no lock there: pages are not named, and whoever asks has the inode open.
+    pub(crate) fn forget_attributes(&self, ino: Ino) {
+        send(&self.device, &message(INVAL_INODE, &attributes_of(ino)));
     }
 
     fn post(&self, code: u32, body: &Body) {
-        let len = (crate::abi::REPLY_HEADER_LEN + body.0.len()) as u32;
-        let mut message = Body::default().u32(len).u32(code).u64(0);
-        message.0.extend_from_slice(&body.0);
-        if self.queue.try_send(message.0).is_err() {
+        if self.queue.try_send(message(code, body)).is_err() {
             tracing::debug!("an invalidation was dropped: the kernel's timeout must do");
         }
     }
@@ -75,15 +84,28 @@ fn attributes_of(ino: Ino) -> Body {
     Body::default().u64(ino.0).u64(-1i64 as u64).u64(0)
 }
 
+/// A notification as the kernel reads it.
+fn message(code: u32, body: &Body) -> Vec<u8> {
+    let len = (crate::abi::REPLY_HEADER_LEN + body.0.len()) as u32;
+    let Body(mut message) = Body::default().u32(len).u32(code).u64(0);
+    message.extend_from_slice(&body.0);
+    message
+}
+
 fn send_all(device: &OwnedFd, notices: &Receiver<Vec<u8>>) {
-    for notice in notices {
-        match rustix::io::write(device, &notice) {
-            // ENOENT: the kernel does not know the inode or name, so nothing is cached.
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(Errno::NODEV | Errno::BADF) => return,
-            Err(error) => tracing::debug!(%error, "an invalidation was refused"),
-        }
+    let mut notices = notices.iter();
+    while notices.next().is_some_and(|notice| send(device, &notice)) {}
+}
+
+/// Whether the mount is still there.
+fn send(device: &OwnedFd, notice: &[u8]) -> bool {
+    match rustix::io::write(device, notice) {
+        // ENOENT: the kernel does not know the inode or name, so nothing is cached.
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(Errno::NODEV | Errno::BADF) => return false,
+        Err(error) => tracing::debug!(%error, "an invalidation was refused"),
     }
+    true
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl Session {
         let (sender, stage) = watch::channel(first);
         let shared = Arc::new(Shared {
             transport: Transport::new(devices)?,
-            adapter: Adapter::new(vfs, region.session()),
+            adapter: Adapter::new(vfs, Arc::clone(&notifier), region.session()),
             region,
             interrupts: Interrupts::default(),
             stage: sender,

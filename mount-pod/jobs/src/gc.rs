@@ -1,6 +1,6 @@
 //! Garbage: what the store and the engine hold for nobody.
 //!
-//! An object is **leaked** if no slice on record has it and it is older than the time
+//! An object is **leaked** if it is **unfinished** (its writer died), or no slice on record has it and it is older than the time
 //! within which every client commits what it uploads. The edge is set before the engine
 //! is asked, so that the slice of an older object is on record by then; and what is to be
 //! deleted is asked for a second time, since other clients move references about.
@@ -8,7 +8,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use carafe_meta::{Admin, Call, ChunkRecord};
-use carafe_object::ObjectStore;
+use carafe_object::{ObjectStore, is_unfinished};
 use carafe_types::{BlockKey, Clock, Error, Result};
 use futures_util::{StreamExt, stream};
 
@@ -197,23 +197,25 @@ impl Gc {
         block_size: u32,
         edge: i64,
         report: &mut GcReport,
-    ) -> Result<Vec<(String, BlockKey)>> {
+    ) -> Result<Vec<(String, Option<BlockKey>)>> {
         let (mut leaked, mut after) = (Vec::new(), String::new());
         loop {
             let page = self.objects.list("chunks/", &after, STEP).await;
             let page = page.map_err(|error| Error::Io(error.to_string()))?;
             for object in page.objects {
                 report.scanned.add(object.size);
-                let Some(block) = block_of(&object.key) else {
-                    report.strange.add(object.size);
-                    continue;
+                let block = block_of(&object.key);
+                let is = |slices: &Slices| {
+                    block.is_some_and(|block| slices.has_block(block, block_size))
                 };
                 let is_old = object.modified.is_some_and(|time| time < edge);
-                let count = if known.used.has_block(block, block_size) {
+                let count = if block.is_none() && !is_unfinished(&object.key) {
+                    &mut report.strange
+                } else if is(&known.used) {
                     &mut report.valid
-                } else if known.waiting.has_block(block, block_size) {
+                } else if is(&known.waiting) {
                     &mut report.compacted
-                } else if known.dead.has_block(block, block_size) {
+                } else if is(&known.dead) {
                     &mut report.pending
                 } else if is_old {
                     leaked.push((object.key, block));
@@ -233,10 +235,11 @@ impl Gc {
     /// Those of the leaked that a second look knows nothing of either.
     async fn confirmed(
         &self,
-        mut leaked: Vec<(String, BlockKey)>,
+        mut leaked: Vec<(String, Option<BlockKey>)>,
         block_size: u32,
     ) -> Result<Vec<String>> {
-        let suspects: HashSet<_> = leaked.iter().map(|(_, block)| block.slice).collect();
+        let blocks = leaked.iter().filter_map(|(_, block)| *block);
+        let suspects: HashSet<_> = blocks.map(|block| block.slice).collect();
         let mut found = Vec::new();
         let mut visit = |chunk: ChunkRecord| {
             let again = chunk.slices.iter().filter(|one| suspects.contains(&one.id));
@@ -250,7 +253,7 @@ impl Gc {
             waiting,
             dead: dead.into(),
         };
-        leaked.retain(|(_, block)| !known.has(*block, block_size));
+        leaked.retain(|(_, block)| !block.is_some_and(|block| known.has(block, block_size)));
         Ok(leaked.into_iter().map(|(key, _)| key).collect())
     }
 

@@ -8,6 +8,8 @@
 mod io;
 mod list;
 
+pub use io::is_unfinished;
+
 use std::{ops::Range, path::PathBuf};
 
 use async_trait::async_trait;

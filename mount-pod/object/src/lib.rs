@@ -28,7 +28,7 @@ pub use checksum::Checksummed;
 pub use compress::Compressed;
 pub use deadline::{Bounded, Deadlines};
 pub use error::{ObjectError, OpenError, Result};
-pub use file::File;
+pub use file::{File, is_unfinished};
 pub use memory::Memory;
 pub use open::{BUILT, OpenOptions, open, open_with};
 pub use prefix::Prefixed;

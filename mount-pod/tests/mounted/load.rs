@@ -140,6 +140,19 @@ impl Done {
     /// Compares with what `dir` has now: no acknowledged record is missing, no byte is
     /// wrong, and names are those of the steps.
     pub(crate) fn verify(&self, dir: &str) {
+        let compared = std::thread::scope(|scope| {
+            let mine = scope.spawn(|| {
+                unshare_files();
+                self.compare(dir);
+            });
+            mine.join()
+        });
+        if let Err(panic) = compared {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    fn compare(&self, dir: &str) {
         for (writer, acknowledged) in self.acknowledged.iter().enumerate() {
             let path = path(dir, writer as u64);
             let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -177,15 +190,20 @@ impl Shared {
     }
 }
 
-/// A thread whose open files are its own: a process that is started meanwhile, such as
-/// the server, would have to close them first, which waits for a flush.
 fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     std::thread::spawn(move || {
-        #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
-        // SAFETY: only this thread uses the descriptors that it opens from here on.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }.unwrap();
+        unshare_files();
         work()
     })
+}
+
+/// Gives this thread a table of open files of its own: a process that is started
+/// meanwhile has those of the others open for a moment, which keeps a mount busy, and
+/// must close them first, which waits for a flush.
+fn unshare_files() {
+    #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
+    // SAFETY: only this thread uses the descriptors that it opens from here on.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }.unwrap();
 }
 
 fn path(dir: &str, writer: u64) -> String {
@@ -205,8 +223,11 @@ fn write(path: &str, writer: u64, shared: &Shared) -> io::Result<()> {
     while shared.goes_on() {
         for _ in 0..SYNC {
             let bytes = record(writer, number);
-            let written = shared.attempt(|| file.write(&bytes))?;
-            assert_eq!(written, RECORD, "{path}: one request takes a record whole");
+            let mut left = &bytes[..];
+            while !left.is_empty() {
+                let written = shared.attempt(|| file.write(left))?;
+                left = &left[written..];
+            }
             number += 1;
         }
         shared.attempt(|| file.sync_all())?;

@@ -1,6 +1,9 @@
 //! Several clients at work on one file, in turns that locks give them.
 
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    io::Write,
+};
 
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
@@ -45,6 +48,42 @@ fn turns(pair: Pair) {
         let expected = TURNS * (mounts.len() * workers) as u32;
         assert_eq!(sum, expected, "{pair:?}, {kind:?}");
     }
+}
+
+#[test]
+fn who_opens_sees_what_another_client_closed_on_sqlite() {
+    close_to_open(Pair::SqliteFile);
+}
+
+#[test]
+fn who_opens_sees_what_another_client_closed_on_redis() {
+    close_to_open(Pair::RedisS3);
+}
+
+/// Also what the kernel has attributes and pages of, from moments before.
+fn close_to_open(pair: Pair) {
+    let mut volume = Volume::mounted(pair);
+    let (written, read) = (
+        volume.path("file"),
+        format!("{}/file", volume.second_mount()),
+    );
+    let mut expected = String::new();
+    for number in 0..20 {
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(&written)
+            .unwrap();
+        let line = format!("line {number}\n");
+        file.write_all(line.as_bytes()).unwrap();
+        drop(file);
+        expected += &line;
+        let found = fs::read_to_string(&read).unwrap();
+        assert_eq!(found, expected, "{pair:?}: open after the close");
+        assert_eq!(fs::read_to_string(&read).unwrap(), expected, "and again");
+    }
+    fs::write(&written, "short").unwrap();
+    assert_eq!(fs::read_to_string(&read).unwrap(), "short", "{pair:?}");
 }
 
 fn add_one(mount: &str, kind: Kind) {

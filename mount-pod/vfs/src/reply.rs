@@ -31,10 +31,13 @@ pub struct Attributes {
 }
 
 /// A handle that was opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Opened {
     /// Its number.
     pub handle: u64,
+    /// The file's attributes as they were found when it was opened; none of a virtual
+    /// file or a directory. Who trusted others before must not any more.
+    pub attr: Option<Attr>,
     /// What the kernel has cached of the file is still true.
     pub keep_cache: bool,
     /// The kernel must not cache the file (virtual files change by themselves).

@@ -99,7 +99,7 @@ impl Body {
     }
 
     /// A handle.
-    pub(crate) fn opened(self, opened: Opened) -> Self {
+    pub(crate) fn opened(self, opened: &Opened) -> Self {
         let keep = if opened.keep_cache {
             fopen::KEEP_CACHE
         } else {
@@ -191,6 +191,7 @@ mod tests {
         };
         let opened = Opened {
             handle: 1,
+            attr: None,
             keep_cache: true,
             direct_io: false,
             cache_listing: false,
@@ -210,7 +211,7 @@ mod tests {
             104,
             "fuse_attr_out"
         );
-        assert_eq!(Body::default().opened(opened).0.len(), 16, "fuse_open_out");
+        assert_eq!(Body::default().opened(&opened).0.len(), 16, "fuse_open_out");
         assert_eq!(
             Body::default().statfs(&StatFs::default()).0.len(),
             80,

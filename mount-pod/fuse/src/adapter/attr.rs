@@ -9,13 +9,13 @@ use crate::abi::{Args, Body, fattr};
 impl Adapter {
     pub(super) async fn getattr(&self, ask: &Ask<'_>) -> Result<Reply> {
         let attributes = self.vfs.getattr(&ask.call, ask.ino()).await?;
-        Ok(body(Body::default().attributes(&attributes)))
+        Ok(self.attributes(&attributes))
     }
 
     pub(super) async fn setattr(&self, ask: &Ask<'_>) -> Result<Reply> {
         let (set, handle) = given(changes(ask.args()))?;
         let attributes = self.vfs.setattr(&ask.call, ask.ino(), handle, &set).await?;
-        Ok(body(Body::default().attributes(&attributes)))
+        Ok(self.attributes(&attributes))
     }
 
     /// access(2), on a mount where the kernel does not know the answer.

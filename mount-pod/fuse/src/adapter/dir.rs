@@ -13,7 +13,7 @@ const LEAST_ENTRY_PLUS: usize = 160;
 impl Adapter {
     pub(super) async fn opendir(&self, ask: &Ask<'_>) -> Result<Reply> {
         let opened = self.vfs.opendir(&ask.call, ask.ino()).await?;
-        Ok(body(Body::default().opened(opened)))
+        Ok(body(Body::default().opened(&opened)))
     }
 
     pub(super) async fn readdir(&self, ask: &Ask<'_>, plus: bool) -> Result<Reply> {
@@ -35,9 +35,12 @@ impl Adapter {
             } else {
                 dirent(listing, item, room)
             };
-            match added {
-                Ok(longer) => listing = longer,
+            listing = match added {
+                Ok(longer) => longer,
                 Err(full) => return Ok(body(full)),
+            };
+            if let Some(entry) = item.entry.as_ref().filter(|_| plus) {
+                self.told.tell(entry.ino, &entry.attr);
             }
         }
         Ok(body(listing))

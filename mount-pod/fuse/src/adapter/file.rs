@@ -1,7 +1,7 @@
 //! Open files.
 
 use carafe_types::{Error, Ino, Result};
-use carafe_vfs::{Call, Fallocate, OpenFlags, SetAttr, Whence, WriteFlags};
+use carafe_vfs::{Call, Fallocate, OpenFlags, Opened, SetAttr, Whence, WriteFlags};
 
 use super::{Adapter, Ask, Reply, body, given};
 use crate::abi::{Body, FSYNC_DATA_ONLY, RELEASE_FLOCK_UNLOCK, write_flag};
@@ -36,7 +36,8 @@ impl Adapter {
             self.vfs.setattr(&call, ask.ino(), None, &kill).await?;
         }
         let opened = self.vfs.open(&ask.call, ask.ino(), flags).await?;
-        Ok(body(Body::default().opened(opened)))
+        self.forget_what_is_old(ask.ino(), &opened);
+        Ok(body(Body::default().opened(&opened)))
     }
 
     pub(super) async fn create(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -48,9 +49,21 @@ impl Adapter {
             .vfs
             .create(&ask.call, ask.ino(), name, mode, umask as u16, flags)
             .await?;
+        self.told.tell(created.entry.ino, &created.entry.attr);
         Ok(body(
-            Body::default().entry(&created.entry).opened(created.opened),
+            Body::default()
+                .entry(&created.entry)
+                .opened(&created.opened),
         ))
+    }
+
+    /// The kernel goes on with the attributes that it has, and reads to the end that
+    /// they name. So it must have forgotten old ones before it learns of the handle.
+    fn forget_what_is_old(&self, ino: Ino, opened: &Opened) {
+        let known = opened.attr.as_ref();
+        if known.is_some_and(|attr| !self.told.knows(ino, attr)) {
+            self.notifier.forget_attributes(ino);
+        }
     }
 
     pub(super) async fn read(&self, ask: &Ask<'_>) -> Result<Reply> {

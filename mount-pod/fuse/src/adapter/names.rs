@@ -19,7 +19,7 @@ impl Adapter {
             Err(Error::NotFound) if !negative.is_zero() => {
                 Ok(body(Body::default().absent(negative)))
             }
-            found => Ok(body(Body::default().entry(&found?))),
+            found => Ok(self.entry(&found?)),
         }
     }
 
@@ -31,7 +31,7 @@ impl Adapter {
         let mut args = ask.args();
         let (name, target) = (given(args.name())?, given(args.name())?);
         let entry = self.vfs.symlink(&ask.call, ask.ino(), name, target).await?;
-        Ok(body(Body::default().entry(&entry)))
+        Ok(self.entry(&entry))
     }
 
     pub(super) async fn mknod(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -44,7 +44,7 @@ impl Adapter {
             .vfs
             .mknod(&ask.call, ask.ino(), name, mode, umask as u16, rdev)
             .await?;
-        Ok(body(Body::default().entry(&entry)))
+        Ok(self.entry(&entry))
     }
 
     pub(super) async fn mkdir(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -55,7 +55,7 @@ impl Adapter {
             .vfs
             .mkdir(&ask.call, ask.ino(), name, mode, umask as u16)
             .await?;
-        Ok(body(Body::default().entry(&entry)))
+        Ok(self.entry(&entry))
     }
 
     pub(super) async fn unlink(&self, ask: &Ask<'_>) -> Result<Reply> {
@@ -76,7 +76,7 @@ impl Adapter {
         let mut args = ask.args();
         let (ino, name) = (Ino(given(args.u64())?), given(args.name())?);
         let entry = self.vfs.link(&ask.call, ino, ask.ino(), name).await?;
-        Ok(body(Body::default().entry(&entry)))
+        Ok(self.entry(&entry))
     }
 
     pub(super) async fn rename(&self, ask: &Ask<'_>) -> Result<Reply> {

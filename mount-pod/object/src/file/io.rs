@@ -45,6 +45,13 @@ pub(super) fn write(path: &Path, parts: &[Bytes]) -> io::Result<()> {
     written
 }
 
+/// Whether a key is that of an object that was never written to its end: whoever wrote it
+/// died, if it is old. Nothing refers to it.
+pub fn is_unfinished(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.starts_with('.') && name.contains(".tmp.")
+}
+
 /// As JuiceFS names them, so that its tools know what they are.
 fn temporary_name(path: &Path) -> PathBuf {
     let name = path

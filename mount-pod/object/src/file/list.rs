@@ -70,7 +70,8 @@ impl Walk {
     }
 
     /// The entries of a directory, sorted as their keys are: a directory's name ends
-    /// with `/`. What is being written is left out.
+    /// with `/`. What is being written is among them, as with the peer: what a dead
+    /// client left of it is found by no other way.
     fn names(&self, key: &str) -> io::Result<Vec<(String, bool)>> {
         let path = format!("{}{key}", self.bucket);
         let path = if path.is_empty() { "." } else { &path };
@@ -88,7 +89,7 @@ impl Walk {
             let is_dir = entry.file_type()?.is_dir();
             if is_dir {
                 names.push((name + "/", true));
-            } else if !(name.starts_with('.') && name.contains(".tmp.")) {
+            } else {
                 names.push((name, false));
             }
         }

@@ -121,6 +121,11 @@ impl State {
             .max(self.dirty_end)
     }
 
+    /// The attributes as they are known, with what is not yet committed.
+    pub(crate) fn known(&self) -> Option<Attr> {
+        self.attr.clone().map(|attr| self.with_dirty(attr))
+    }
+
     /// Attributes with what is not yet committed.
     pub(crate) fn with_dirty(&self, mut attr: Attr) -> Attr {
         if self.is_dirty() {

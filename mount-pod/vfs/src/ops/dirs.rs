@@ -36,6 +36,7 @@ impl Vfs {
             .open(&core.region, ino, OpenFlags::READ, kind)?;
         Ok(Opened {
             handle,
+            attr: None,
             // The kernel compares the directory's mtime itself.
             keep_cache: core.config.cache_listings,
             direct_io: false,

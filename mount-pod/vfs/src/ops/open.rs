@@ -24,6 +24,7 @@ impl Vfs {
             let handle = core.handles.open(&core.region, ino, flags, kind)?;
             return Ok(Opened {
                 handle,
+                attr: None,
                 keep_cache: false,
                 direct_io: true,
                 cache_listing: false,
@@ -87,7 +88,7 @@ impl Vfs {
         let opened = core
             .finish_open(call, Arc::clone(&file), flags, keep_cache && !made)
             .await?;
-        let attr = file.state.lock().attr.clone().unwrap_or(attr);
+        let attr = opened.attr.clone().unwrap_or(attr);
         Ok(Created {
             entry: core.entry(ino, attr),
             opened,
@@ -260,6 +261,7 @@ impl Core {
         match opened {
             Ok(handle) => Ok(Opened {
                 handle,
+                attr: file.state.lock().known(),
                 keep_cache: keep_cache && !flags.truncate(),
                 direct_io: false,
                 cache_listing: false,
