@@ -93,15 +93,17 @@ impl Reclaimer {
     /// The Secrets of the classes and the PersistentVolumes, and of what was used lately.
     async fn secrets(&self) -> Vec<VolumeSecret> {
         let mut named: BTreeSet<Named> = BTreeSet::new();
-        named.extend(self.all::<StorageClass>().await.iter().filter_map(|class| {
-            let is_ours = class.provisioner == self.driver;
-            is_ours.then(|| named_by_class(class)).flatten()
-        }));
+        named.extend(
+            self.all::<StorageClass>()
+                .await
+                .iter()
+                .filter_map(|class| named_by_class(class, &self.driver)),
+        );
         let volumes = self.all::<PersistentVolume>().await;
         named.extend(
             volumes
                 .iter()
-                .flat_map(|volume| self.named_by_volume(volume)),
+                .flat_map(|volume| named_by_volume(volume, &self.driver)),
         );
         let read = stream::iter(named).map(|named| self.read(named));
         let read: Vec<_> = read.buffer_unordered(AT_ONCE).collect().await;
@@ -109,17 +111,6 @@ impl Reclaimer {
         let all = read.into_iter().flatten().chain(used);
         let distinct: BTreeMap<_, _> = all.map(|secret| (secret.fingerprint(), secret)).collect();
         distinct.into_values().collect()
-    }
-
-    fn named_by_volume(&self, volume: &PersistentVolume) -> Vec<Named> {
-        let csi = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
-        let csi = csi.filter(|csi| csi.driver == self.driver);
-        let references = csi.map(|csi| [&csi.node_stage_secret_ref, &csi.node_publish_secret_ref]);
-        let named = |reference: &SecretReference| {
-            Some((reference.namespace.clone()?, reference.name.clone()?))
-        };
-        let references = references.into_iter().flatten().flatten();
-        references.filter_map(named).collect()
     }
 
     async fn all<K>(&self) -> Vec<K>
@@ -153,8 +144,23 @@ impl Reclaimer {
 /// A Secret's namespace and name.
 type Named = (String, String);
 
-/// A class's Secret, unless it is another one for each claim: then the volumes name it.
-fn named_by_class(class: &StorageClass) -> Option<Named> {
+/// The Secrets of a volume of this driver.
+fn named_by_volume(volume: &PersistentVolume, driver: &str) -> Vec<Named> {
+    let csi = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
+    let csi = csi.filter(|csi| csi.driver == driver);
+    let references = csi.map(|csi| [&csi.node_stage_secret_ref, &csi.node_publish_secret_ref]);
+    let named =
+        |reference: &SecretReference| Some((reference.namespace.clone()?, reference.name.clone()?));
+    let references = references.into_iter().flatten().flatten();
+    references.filter_map(named).collect()
+}
+
+/// The Secret of a class of this driver, unless it is another one for each claim: then the
+/// volumes name it.
+fn named_by_class(class: &StorageClass, driver: &str) -> Option<Named> {
+    if class.provisioner != driver {
+        return None;
+    }
     let parameters = class.parameters.as_ref()?;
     let named = (
         parameters.get(SECRET_NAMESPACE)?.clone(),
@@ -168,4 +174,57 @@ fn named_by_class(class: &StorageClass) -> Option<Named> {
 pub async fn reclaim(system: &FileSystem) -> Report {
     let jobs = Jobs::new(system.meta.clone(), system.store.clone());
     jobs.round(BUDGET, &CancellationToken::new()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DRIVER: &str = "csi.carafe.io";
+
+    fn named(namespace: &str, name: &str) -> Named {
+        (namespace.into(), name.into())
+    }
+
+    #[test]
+    fn a_class_names_one_secret_unless_it_is_a_template() {
+        for (driver, name, expected) in [
+            (DRIVER, "one", Some(named("apps", "one"))),
+            (DRIVER, "${pvc.name}", None),
+            ("another.io", "one", None),
+        ] {
+            let class = json!({
+                "metadata": {"name": "class"},
+                "provisioner": driver,
+                "parameters": {SECRET_NAME: name, SECRET_NAMESPACE: "apps"},
+            });
+            let class = serde_json::from_value(class).unwrap();
+            assert_eq!(named_by_class(&class, DRIVER), expected, "{driver} {name}");
+        }
+    }
+
+    #[test]
+    fn a_volume_names_what_it_is_staged_and_published_with() {
+        for (driver, expected) in [
+            (
+                DRIVER,
+                vec![named("apps", "staged"), named("apps", "published")],
+            ),
+            ("another.io", vec![]),
+        ] {
+            let volume = json!({
+                "metadata": {"name": "volume"},
+                "spec": {"csi": {
+                    "driver": driver,
+                    "volumeHandle": "volume",
+                    "nodeStageSecretRef": {"namespace": "apps", "name": "staged"},
+                    "nodePublishSecretRef": {"namespace": "apps", "name": "published"},
+                }},
+            });
+            let volume = serde_json::from_value(volume).unwrap();
+            assert_eq!(named_by_volume(&volume, DRIVER), expected, "{driver}");
+        }
+    }
 }

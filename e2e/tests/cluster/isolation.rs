@@ -201,7 +201,7 @@ async fn a_nodes_plugin_may_make_and_delete_its_own_nodes_mount_pods_only() {
 }
 
 #[tokio::test]
-async fn a_nodes_plugin_makes_no_pod_that_reads_a_secret() {
+async fn a_nodes_plugin_makes_no_pod_that_reads_a_secret_or_runs_another_program() {
     let test = Fixture::new("isolation-reads").await.with_driver().await;
     test.storage_class().await;
     let (node, pod) = mounted(&test, "data").await;
@@ -210,17 +210,30 @@ async fn a_nodes_plugin_makes_no_pod_that_reads_a_secret() {
     let name = path.to_string_lossy().into_owned();
     let create = ["--namespace", chart::MOUNT_NAMESPACE, "--dry-run=server"];
     let create = [&["create", "-f", &name], &create[..]].concat();
-    let spoil: [fn(&mut Value); 3] = [
-        |spec| spec["volumes"] = json!([{"name": "keeper", "secret": {"secretName": "any"}}]),
-        |spec| spec["automountServiceAccountToken"] = json!(true),
-        |spec| spec["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "any"}}]),
+    let (reads, runs) = ("read no Secret", "the client of the chart's image");
+    let spoil: [(&str, fn(&mut Value)); 5] = [
+        (reads, |spec| {
+            spec["volumes"] = json!([{"name": "keeper", "secret": {"secretName": "any"}}]);
+        }),
+        (reads, |spec| {
+            spec["automountServiceAccountToken"] = json!(true)
+        }),
+        (reads, |spec| {
+            spec["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "any"}}]);
+        }),
+        (runs, |spec| {
+            spec["containers"][0]["image"] = json!("example.com/carafe:1")
+        }),
+        (runs, |spec| {
+            spec["containers"][0]["command"] = json!(["/bin/sh"])
+        }),
     ];
-    for spoil in spoil {
+    for (expected, spoil) in spoil {
         let mut pod = another_like(&pod);
         spoil(&mut pod["spec"]);
         fs::write(&path, pod.to_string()).unwrap();
         let refused = test.as_node_plugin(&node, &create).unwrap_err().to_string();
-        assert!(refused.contains("read no Secret"), "{refused}");
+        assert!(refused.contains(expected), "{refused}");
     }
 }
 
