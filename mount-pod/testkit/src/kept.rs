@@ -13,6 +13,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::process::wait_until_stopped;
+
 /// What the keeper runs: the directory, then the server's command.
 const KEEPER: &str = r#"dir=$1; shift
 "$@" </dev/null >"$dir/log" 2>&1 & server=$!
@@ -72,6 +74,8 @@ impl Kept {
     /// nobody answers.
     pub(crate) fn hang(&self) {
         self.signal(Signal::STOP);
+        wait_until_stopped(self.pid);
+        self.children().into_iter().for_each(wait_until_stopped);
     }
 
     /// Lets them go on.

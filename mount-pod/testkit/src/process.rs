@@ -1,6 +1,7 @@
 //! A server as a child process.
 
 use std::{
+    fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -73,6 +74,7 @@ impl Server {
     /// Stops it in its tracks (SIGSTOP): connections stay open and nobody answers.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
+        wait_until_stopped(self.child.id() as i32);
     }
 
     /// Lets it go on.
@@ -93,6 +95,31 @@ impl Server {
         kill_process(pid, signal)
             .unwrap_or_else(|error| panic!("signalling {}: {error}", self.name));
     }
+}
+
+/// Waits until a process that was sent SIGSTOP has stopped: until each of its threads
+/// has taken the signal it may go on answering. One that has ended is waited for no more.
+pub(crate) fn wait_until_stopped(pid: i32) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|thread| runs(&fs::read_to_string(thread.path().join("stat")).unwrap_or_default()))
+    {
+        assert!(
+            Instant::now() < until,
+            "process {pid} goes on after SIGSTOP"
+        );
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a thread with this line in `/proc` is neither stopped nor at its end. The
+/// state stands behind the name, which may itself have parentheses (proc_pid_stat(5)).
+fn runs(stat: &str) -> bool {
+    let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    state.starts_with(['R', 'S', 'D', 'I'])
 }
 
 impl Drop for Server {
