@@ -57,7 +57,10 @@ impl MariaDb {
             &data,
         ];
         let make = command_as(USER, &make);
-        run(Command::new(&make[0]).args(&make[1..]).current_dir(&dir));
+        let mut install = Command::new(&make[0]);
+        // A server that starts removes what others have in the same temporary directory.
+        install.args(&make[1..]).env("TMPDIR", &dir);
+        run(install.current_dir(&dir));
         let port = free_port();
         let mut command = vec![
             "mariadbd",
@@ -67,9 +70,11 @@ impl MariaDb {
         ];
         let socket = format!("--socket={}", dir.join("socket").display());
         let at = format!("--port={port}");
+        let temporary = format!("--tmpdir={}", dir.display());
         command.extend([
             &socket,
             &at,
+            &temporary,
             "--max-connections=300",
             "--innodb-buffer-pool-size=64M",
             "--innodb-log-file-size=64M",
