@@ -12,8 +12,6 @@ use kube::{
     },
 };
 
-use super::pods::has_ended;
-
 /// Each pod that ends or goes, as long as anybody asks. A watch that breaks starts again
 /// by itself, and what it has missed meanwhile is told then.
 pub(super) fn departures(api: Api<Pod>, selector: &str) -> impl Stream<Item = Pod> + use<> {
@@ -26,6 +24,15 @@ pub(super) fn departures(api: Api<Pod>, selector: &str) -> impl Stream<Item = Po
             stream::iter(Vec::new())
         }
     })
+}
+
+/// Whether no container of it runs, now or later.
+pub(super) fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// The pods that are there, by uid.

@@ -12,7 +12,7 @@ use kube::{
     runtime::{wait::await_condition, watcher::watch_object},
 };
 
-use super::departures::departures;
+use super::departures::{departures, has_ended};
 use crate::api_server::{RequestError, within};
 
 /// A pod that exists.
@@ -265,15 +265,6 @@ fn ended(state: &ContainerState) -> Option<String> {
         "{reason}, exit code {}: see its log",
         ended.exit_code
     ))
-}
-
-/// Whether no container of it runs, now or later.
-pub(super) fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// Whether a container of the pod runs, as far as kubelet has told.

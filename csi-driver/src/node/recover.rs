@@ -11,7 +11,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     caches,
-    pods::{PodsError, has_ended, reference, volume_of},
+    departures::has_ended,
+    pods::{PodsError, reference, volume_of},
     stage::Stager,
 };
 use crate::keeper::Kept;

@@ -200,6 +200,11 @@ impl Ask<'_> {
     fn args(&self) -> Args<'_> {
         Args::of(self.request.bytes())
     }
+
+    /// Who opens what.
+    fn opener(&self) -> (Ino, u32) {
+        (self.ino(), self.header.pid)
+    }
 }
 
 /// An argument that must be there.

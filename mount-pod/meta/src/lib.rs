@@ -30,7 +30,7 @@ mod sqlite;
 mod tls;
 mod volume;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use carafe_types::{Acl, AclKind, Attr, Format, Ino, Result, Secret, SessionId, Slice, SliceId};
@@ -168,6 +168,18 @@ pub trait Meta: Send + Sync + 'static {
 
     /// An inode's attributes.
     async fn getattr(&self, call: &Call, ino: Ino) -> Result<Attr>;
+    /// The same, where attributes that are less than `trust` old will do: of a directory,
+    /// those that the engine told then, with what this client changed since. Also says how
+    /// old they are.
+    async fn getattr_lately(
+        &self,
+        call: &Call,
+        ino: Ino,
+        trust: Duration,
+    ) -> Result<(Attr, Duration)> {
+        let _ = trust;
+        Ok((self.getattr(call, ino).await?, Duration::ZERO))
+    }
     /// Changes what `set` names, in one transaction; a size truncates.
     async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr>;
     /// Counts an open of this session (by the inode's first handle in this client).

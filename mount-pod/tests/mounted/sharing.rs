@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
+    os::fd::AsRawFd,
 };
 
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
@@ -84,6 +85,41 @@ fn close_to_open(pair: Pair) {
     }
     fs::write(&written, "short").unwrap();
     assert_eq!(fs::read_to_string(&read).unwrap(), "short", "{pair:?}");
+}
+
+#[test]
+fn who_opens_to_append_goes_on_where_another_client_ended_on_sqlite() {
+    append_in_turns(Pair::SqliteFile);
+}
+
+#[test]
+fn who_opens_to_append_goes_on_where_another_client_ended_on_redis() {
+    append_in_turns(Pair::RedisS3);
+}
+
+/// With what the kernel knows of moments before.
+fn append_in_turns(pair: Pair) {
+    let mut volume = Volume::mounted(pair);
+    let paths = [volume.path("log"), format!("{}/log", volume.second_mount())];
+    let mut expected = String::new();
+    for number in 0..20 {
+        let mut options = File::options();
+        let options = options.append(true).create(true);
+        let mut file = options.open(&paths[number % 2]).unwrap();
+        let line = format!("line {number}\n");
+        file.write_all(line.as_bytes()).unwrap();
+        drop(file);
+        expected += &line;
+        for path in &paths {
+            assert_eq!(&fs::read_to_string(path).unwrap(), &expected, "{pair:?}");
+        }
+    }
+    // A descriptor's own path has no name to look up: nothing fails, at least.
+    let held = File::open(&paths[0]).unwrap();
+    fs::write(&paths[1], "another length").unwrap();
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let reopened = File::options().append(true).open(path);
+    reopened.expect("reopened to append");
 }
 
 fn add_one(mount: &str, kind: Kind) {

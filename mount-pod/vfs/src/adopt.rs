@@ -22,7 +22,7 @@ use crate::{
     handle::Kind,
     ops::open::First,
     reader::ahead::Ahead,
-    vfs::Core,
+    shared::Core,
 };
 
 /// The extents of one log, and the pages that they lie in, by sheet.

@@ -13,7 +13,7 @@ use carafe_state::{Entry, HandleRecord, IdKind, Region, Table};
 use carafe_types::{Error, Ino, Result};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{OpenFlags, file::File, operations::Listener, ops::dirs::Page, reader::ahead::Ahead};
+use crate::{OpenFlags, file::File, operations::Listener, page::Page, reader::ahead::Ahead};
 
 /// An open file or directory.
 pub(crate) struct Handle {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use carafe_meta::{Call, TOMBSTONES};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
-use crate::{Attributes, Entry, handle::Content, vfs::Core};
+use crate::{Attributes, Entry, handle::Content, shared::Core};
 
 /// A virtual file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

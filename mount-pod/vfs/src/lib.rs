@@ -33,9 +33,11 @@ mod internal;
 mod invalidate;
 mod operations;
 mod ops;
+mod page;
 mod reader;
 mod recent;
 mod reply;
+mod shared;
 mod vfs;
 mod writer;
 
@@ -48,4 +50,5 @@ pub use invalidate::{Invalidator, NoInvalidator};
 pub use operations::Done;
 pub use ops::locks::LockOwner;
 pub use reply::{Attributes, Created, DirItem, Entry, OpenFlags, Opened, Whence, WriteFlags};
-pub use vfs::{Parts, Vfs};
+pub use shared::Vfs;
+pub use vfs::Parts;

@@ -82,6 +82,7 @@ impl OpenFlags {
     const READ_WRITE: u32 = 0o2;
     const EXCLUSIVE: u32 = 0o200;
     const TRUNCATE: u32 = 0o1000;
+    const APPEND: u32 = 0o2000;
 
     /// For reading only.
     pub const READ: Self = Self(0);
@@ -106,6 +107,11 @@ impl OpenFlags {
     /// The same without `O_TRUNC`.
     pub(crate) fn without_truncate(self) -> Self {
         Self(self.0 & !Self::TRUNCATE)
+    }
+
+    /// `O_APPEND`.
+    pub fn append(self) -> bool {
+        self.0 & Self::APPEND != 0
     }
 
     /// `O_TRUNC`.

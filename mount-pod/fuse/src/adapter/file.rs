@@ -36,7 +36,16 @@ impl Adapter {
             self.vfs.setattr(&call, ask.ino(), None, &kill).await?;
         }
         let opened = self.vfs.open(&ask.call, ask.ino(), flags).await?;
-        self.forget_what_is_old(ask.ino(), &opened);
+        if self.forgets_what_is_old(ask, &opened)
+            && flags.append()
+            && self.told.asks_again(ask.opener())
+        {
+            let handle = opened.handle;
+            self.vfs.release(&ask.call, ask.ino(), handle, None).await?;
+            return Err(Error::Stale(
+                "the file has grown since the kernel looked".into(),
+            ));
+        }
         Ok(body(Body::default().opened(&opened)))
     }
 
@@ -59,11 +68,15 @@ impl Adapter {
 
     /// The kernel goes on with the attributes that it has, and reads to the end that
     /// they name. So it must have forgotten old ones before it learns of the handle.
-    fn forget_what_is_old(&self, ino: Ino, opened: &Opened) {
+    fn forgets_what_is_old(&self, ask: &Ask<'_>, opened: &Opened) -> bool {
         let known = opened.attr.as_ref();
-        if known.is_some_and(|attr| !self.told.knows(ino, attr)) {
-            self.notifier.forget_attributes(ino);
+        let is_old = known.is_some_and(|attr| !self.told.knows(ask.ino(), attr));
+        if is_old {
+            self.notifier.forget_attributes(ask.ino());
+        } else {
+            self.told.has_asked(ask.opener());
         }
+        is_old
     }
 
     pub(super) async fn read(&self, ask: &Ask<'_>) -> Result<Reply> {

@@ -1,6 +1,6 @@
 //! The operations: arguments checked, plans run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use carafe_types::{
@@ -115,11 +115,13 @@ impl<E: Engine> Meta for Client<E> {
 
     async fn lookup(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<(Ino, Attr)> {
         names::check_name(name)?;
-        let name = name.to_vec();
-        self.look(Self::terms(call), move |reads| {
+        let (name, asked) = (name.to_vec(), self.dirs.asked());
+        let look = self.look(Self::terms(call), move |reads| {
             names::lookup(reads, parent, &name)
-        })
-        .await
+        });
+        let (ino, attr) = look.await?;
+        self.dirs.told(ino, &attr, asked);
+        Ok((ino, attr))
     }
 
     async fn resolve(&self, call: &Call, from: Ino, path: &[u8]) -> Result<(Ino, Attr)> {
@@ -142,10 +144,13 @@ impl<E: Engine> Meta for Client<E> {
         let ctx = self.ctx(call, terms).await?;
         let ino = self.next_ino(terms).await?;
         let (name, node, lists) = (name.to_vec(), node.clone(), ctx.clone());
-        self.plan_with_acls(terms, &lists, move |reads| {
+        let asked = self.dirs.asked();
+        let plan = self.plan_with_acls(terms, &lists, move |reads| {
             create::create(reads, &ctx, parent, &name, &node, ino)
-        })
-        .await
+        });
+        let (ino, attr) = self.plan_in(&[parent], plan).await?;
+        self.dirs.told(ino, &attr, asked);
+        Ok((ino, attr))
     }
 
     async fn create_open(
@@ -165,7 +170,8 @@ impl<E: Engine> Meta for Client<E> {
         let plan = move |reads: &dyn Reads| {
             create::create_open(reads, &ctx, parent, &name, &node, ino, exclusive, truncate)
         };
-        let answer = self.plan_with_acls(terms, &lists, plan).await?;
+        let plan = self.plan_with_acls(terms, &lists, plan);
+        let answer = self.plan_in(&[parent], plan).await?;
         self.opens.lock().insert((call.session, answer.0));
         Ok(answer)
     }
@@ -180,10 +186,10 @@ impl<E: Engine> Meta for Client<E> {
         let terms = Self::terms(call);
         let ctx = self.ctx(call, terms).await?;
         let name = name.to_vec();
-        self.plan(terms, move |reads| {
+        let plan = self.plan(terms, move |reads| {
             create::link(reads, &ctx, ino, parent, &name)
-        })
-        .await
+        });
+        self.plan_in(&[parent], plan).await
     }
 
     async fn unlink(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
@@ -191,10 +197,10 @@ impl<E: Engine> Meta for Client<E> {
         let terms = Self::terms(call);
         let ctx = self.deleting_ctx(call, terms).await?;
         let name = name.to_vec();
-        self.plan(terms, move |reads| {
+        let plan = self.plan(terms, move |reads| {
             remove::unlink(reads, &ctx, parent, &name)
-        })
-        .await
+        });
+        self.plan_in(&[parent], plan).await
     }
 
     async fn rmdir(&self, call: &Call, parent: Ino, name: &[u8]) -> Result<()> {
@@ -205,10 +211,10 @@ impl<E: Engine> Meta for Client<E> {
         let terms = Self::terms(call);
         let ctx = self.deleting_ctx(call, terms).await?;
         let name = name.to_vec();
-        self.plan(terms, move |reads| {
+        let plan = self.plan(terms, move |reads| {
             remove::rmdir(reads, &ctx, parent, &name)
-        })
-        .await
+        });
+        self.plan_in(&[parent], plan).await
     }
 
     async fn rename(
@@ -239,7 +245,9 @@ impl<E: Engine> Meta for Client<E> {
             };
             rename::rename(reads, &ctx, mv, flags)
         };
-        self.plan(terms, plan).await
+        let changed = [parent, new_parent];
+        let changed = &changed[..=usize::from(parent != new_parent)];
+        self.plan_in(changed, self.plan(terms, plan)).await
     }
 
     async fn readdir(
@@ -254,9 +262,23 @@ impl<E: Engine> Meta for Client<E> {
     }
 
     async fn getattr(&self, call: &Call, ino: Ino) -> Result<Attr> {
-        self.look(Self::terms(call), move |reads| reads.node(ino))
-            .await?
-            .ok_or(Error::NotFound)
+        let asked = self.dirs.asked();
+        let look = self.look(Self::terms(call), move |reads| reads.node(ino));
+        let attr = look.await?.ok_or(Error::NotFound)?;
+        self.dirs.told(ino, &attr, asked);
+        Ok(attr)
+    }
+
+    async fn getattr_lately(
+        &self,
+        call: &Call,
+        ino: Ino,
+        trust: Duration,
+    ) -> Result<(Attr, Duration)> {
+        match self.dirs.recall(ino, trust) {
+            Some(known) => Ok(known),
+            None => Ok((self.getattr(call, ino).await?, Duration::ZERO)),
+        }
     }
 
     async fn setattr(&self, call: &Call, ino: Ino, set: &SetAttr) -> Result<Attr> {

@@ -1,10 +1,11 @@
 //! [`Meta`](crate::Meta) over any engine: what a client keeps in memory between
-//! operations (the setting, ids in stock, what is open, a few listings).
+//! operations (the setting, ids in stock, what is open, directories, a few listings).
 
 mod acls;
 mod admin;
 mod background;
 mod clone;
+mod dirs;
 mod inspect;
 mod listing;
 mod meta;
@@ -23,7 +24,7 @@ use std::{
 use carafe_types::{Clock, Error, Format, Ino, Result, SessionId, SystemClock, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-use self::listing::Listings;
+use self::{dirs::Dirs, listing::Listings};
 use crate::{
     Call, SessionInfo,
     engine::{Engine, Observer, Silent, Terms},
@@ -51,6 +52,7 @@ pub(crate) struct Client<E> {
     /// Inode numbers in stock.
     inodes: tokio::sync::Mutex<Range<u64>>,
     opens: Arc<Opens>,
+    dirs: Dirs,
     acls: Arc<Mutex<acl::Known>>,
     sustained: Mutex<Sustained>,
     /// The trash's directory of the hour: its name and inode.
@@ -87,6 +89,7 @@ impl<E: Engine> Client<E> {
             known: RwLock::default(),
             inodes: tokio::sync::Mutex::new(0..0),
             opens: Arc::default(),
+            dirs: Dirs::default(),
             acls: Arc::default(),
             sustained: Mutex::default(),
             trash: Mutex::default(),
@@ -264,10 +267,25 @@ impl<E: Engine> Client<E> {
                 self.sustained.lock().inodes.insert((*session, *ino));
             }
         }
-        if !planned.mutations.is_empty() {
+        if planned.mutations.is_empty() {
+            // It may be what was recorded of a change that was made before.
+            if terms.key.is_some() {
+                self.dirs.forget_all();
+            }
+        } else {
+            self.dirs.changed(&planned.mutations);
             self.observer.changed(&planned.mutations);
         }
         Ok(planned.answer)
+    }
+
+    /// Runs a plan that changes names in directories: what is known of these afterwards
+    /// follows from what was known before.
+    async fn plan_in<T>(&self, dirs: &[Ino], plan: impl Future<Output = Result<T>>) -> Result<T> {
+        let change = self.dirs.change(dirs);
+        let answer = plan.await?;
+        change.done();
+        Ok(answer)
     }
 
     async fn look<T: Send + 'static>(

@@ -7,7 +7,8 @@ use redis::{Script, aio::MultiplexedConnection};
 
 use super::{
     Redis,
-    dial::{REMEDY, dial, settle, told},
+    dial::{dial, settle},
+    login::{REMEDY, told},
     target::{Target, parse},
     wire::Wire,
 };

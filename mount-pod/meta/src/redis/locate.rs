@@ -9,9 +9,9 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 
 use super::{
-    dial::{REMEDY, told},
     hosts::{Host, Hosts},
-    target::{Login, Target},
+    login::{Login, REMEDY, told},
+    target::Target,
 };
 use crate::ConnectError;
 

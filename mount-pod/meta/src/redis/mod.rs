@@ -12,6 +12,7 @@ mod hosts;
 mod keys;
 mod lists;
 mod locate;
+mod login;
 mod program;
 mod raw;
 mod space;
@@ -79,7 +80,7 @@ impl Redis {
                 Fetch::One(item) => pipeline.add_command(item.command()),
                 Fetch::Lookup(parent, name) => {
                     let (keys, arguments) = (
-                        [keys::dir(*parent)],
+                        [keys::dir(*parent), keys::node(*parent)],
                         [name.clone(), self.wire.prefix.clone()],
                     );
                     pipeline.add_command(wire::evaluate(&self.lookup, &keys, &arguments))
@@ -130,8 +131,13 @@ impl Redis {
             .bytes()
             .and_then(keys::parse_entry)
             .map(|entry| entry.ino);
+        let is_absent = entry == Raw::Nothing;
         self.learn(Item::Field(keys::dir(parent), name.to_vec()), entry, known);
-        if let (Some(ino), Some(node)) = (ino, parts.next()) {
+        let node = parts.next();
+        if let Some(node) = node.clone().filter(|_| is_absent) {
+            self.learn(Item::Text(keys::node(parent)), Raw::from_value(node), known);
+        }
+        if let (Some(ino), Some(node)) = (ino, node) {
             self.learn(Item::Text(keys::node(ino)), Raw::from_value(node), known);
             self.learn(
                 Item::Filled(keys::dir(ino)),

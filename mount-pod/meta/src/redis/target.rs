@@ -10,8 +10,8 @@ use redis::{
 use url::Url;
 
 use super::{
-    dial::log_in,
     hosts::{self, Host, Hosts},
+    login::{Login, log_in},
 };
 use crate::{
     ConnectError,
@@ -38,13 +38,6 @@ pub(super) enum Place {
     Socket(PathBuf),
     /// Where these lead.
     Hosts(Hosts),
-}
-
-/// As whom. Without a password, nobody logs in.
-#[derive(Clone, Default, PartialEq)]
-pub(super) struct Login {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Secret>,
 }
 
 /// How a connection is encrypted; certificates and keys are what their files hold.

@@ -5,6 +5,7 @@ mod acls;
 mod admin;
 mod background;
 mod data;
+mod directories;
 mod engines;
 mod listing;
 mod locks;

@@ -11,26 +11,23 @@
 //! A worker that dies between the two leaves blocks that no slice names, which `gc`
 //! finds, as it finds those of writes.
 
+pub(crate) mod chunks;
 mod plan;
 
-use std::{collections::HashSet, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use carafe_chunk::Access;
 use carafe_meta::{Call, Compaction, OpKey};
 use carafe_state::IdKind;
 use carafe_types::{BlockKey, Error, Ino, Result, Segment, Slice, SliceId, block_count, block_len};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Run, is_worth, plan};
-use crate::{Vfs, reader::zeros, vfs::Core};
+use crate::{Vfs, reader::zeros, shared::Core};
 
 /// How many chunks are compacted at a time: each holds a block in memory.
 const AT_ONCE: u32 = 2;
-/// Chunks that wait; more are not taken, and asked for again by later writes.
-const MOST_WAITING: usize = 1024;
 /// The slots of the idempotency keys, below that of commits.
 const SLOT: u32 = u32::MAX - 1;
 /// How often a transaction whose fate is not known is sent.
@@ -39,51 +36,6 @@ const ATTEMPTS: u32 = 5;
 /// ids are consecutive, so that a chunk with many writes is looked at in time, and
 /// nothing need be remembered of any.
 const LOOK_EVERY: u64 = 64;
-
-/// A chunk of a file.
-type Chunk = (Ino, u32);
-
-/// The chunks that may be worth compacting.
-#[derive(Debug, Default)]
-pub(crate) struct Compactions {
-    waiting: Mutex<HashSet<Chunk>>,
-    under_way: Mutex<HashSet<Chunk>>,
-    wake: Notify,
-}
-
-impl Compactions {
-    fn add(&self, chunk: Chunk) {
-        let mut waiting = self.waiting.lock();
-        if waiting.len() < MOST_WAITING && waiting.insert(chunk) {
-            self.wake.notify_one();
-        }
-    }
-
-    /// Takes a chunk that nobody compacts already.
-    fn take(&self) -> Option<UnderWay<'_>> {
-        let mut waiting = self.waiting.lock();
-        let mut under_way = self.under_way.lock();
-        let chunk = *waiting.iter().find(|chunk| !under_way.contains(chunk))?;
-        waiting.remove(&chunk);
-        under_way.insert(chunk);
-        if !waiting.is_empty() {
-            self.wake.notify_one();
-        }
-        Some(UnderWay { all: self, chunk })
-    }
-}
-
-/// A chunk that is being compacted.
-struct UnderWay<'a> {
-    all: &'a Compactions,
-    chunk: Chunk,
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.all.under_way.lock().remove(&self.chunk);
-    }
-}
 
 /// Starts the compactors, which end with the token.
 pub(crate) fn start(core: &Arc<Core>, stop: &CancellationToken) {
@@ -100,7 +52,7 @@ pub(crate) fn start(core: &Arc<Core>, stop: &CancellationToken) {
 
 async fn run(core: &Arc<Core>, slot: u32) {
     loop {
-        core.compactions.wake.notified().await;
+        core.compactions.woken().await;
         while let Some(under_way) = core.compactions.take() {
             let (ino, index) = under_way.chunk;
             if let Err(error) = core.compact(ino, index, slot, false).await {

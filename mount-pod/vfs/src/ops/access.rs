@@ -8,7 +8,7 @@
 use carafe_meta::{Call, SetAttr};
 use carafe_types::{Acl, AclKind, Attr, Error, FileType, Ino, Result};
 
-use crate::{OpenFlags, Vfs, vfs::Core};
+use crate::{OpenFlags, Vfs, shared::Core};
 
 pub(crate) const READ: u16 = 4;
 pub(crate) const WRITE: u16 = 2;

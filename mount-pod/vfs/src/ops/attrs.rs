@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carafe_meta::{Call, SetAttr, StatFs};
 use carafe_types::{Attr, Ino, Result, Timestamp};
 
-use crate::{Atime, Attributes, Vfs, file::File, vfs::Core};
+use crate::{Atime, Attributes, Vfs, file::File, shared::Core};
 
 impl Vfs {
     /// An inode's attributes; the length counts data that is not yet committed.
@@ -15,11 +15,16 @@ impl Vfs {
             return core.internal_attributes(call, node).await;
         }
         let ino = core.inner(ino)?;
-        let attr = match core.files.pin(ino) {
-            Some(file) => core.getattr_of(call, &file).await?,
-            None => core.meta.getattr(call, ino).await?,
-        };
-        Ok(core.attributes(ino, attr))
+        if let Some(file) = core.files.pin(ino) {
+            let attr = core.getattr_of(call, &file).await?;
+            return Ok(core.attributes(ino, attr));
+        }
+        let trust = core.config.attr_timeout;
+        let (attr, age) = core.meta.getattr_lately(call, ino, trust).await?;
+        let attributes = core.attributes(ino, attr);
+        // The kernel trusts them for the rest of their time.
+        let ttl = attributes.ttl.saturating_sub(age);
+        Ok(Attributes { ttl, ..attributes })
     }
 
     /// Changes attributes; a size truncates, in order with writes. `handle` is the open

@@ -11,7 +11,7 @@ use crate::{
     file::File,
     gate::Direction,
     handle::{Handle, Kind},
-    vfs::Core,
+    shared::Core,
 };
 
 /// No file of the format is longer: as many chunks as their numbers count, less one
@@ -39,7 +39,9 @@ impl Vfs {
             return Err(Error::BadHandle);
         }
         core.gate.admit(Direction::Read, len).await?;
-        let (access, next) = ahead.read(core, offset, len as u64);
+        let config = &core.config;
+        let windows = (u64::from(config.block_size), config.max_readahead);
+        let (access, next) = ahead.read(windows, offset, len as u64);
         if let Some((turn, range)) = next {
             tokio::spawn(Arc::clone(core).read_ahead(
                 Arc::clone(file),

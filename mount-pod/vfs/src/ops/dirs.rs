@@ -14,10 +14,15 @@ use carafe_types::{Attr, Error, FileType, Ino, Result};
 use parking_lot::Mutex;
 
 use super::access::READ;
-use crate::{DirItem, OpenFlags, Opened, Vfs, handle::Kind, internal, recent::Asked, vfs::Core};
+use crate::{
+    DirItem, OpenFlags, Opened, Vfs,
+    handle::Kind,
+    internal,
+    page::{BEHIND_DOT, BEHIND_DOTS, Page},
+    recent::Asked,
+    shared::Core,
+};
 
-const BEHIND_DOT: u64 = 1;
-const BEHIND_DOTS: u64 = 2;
 /// The most entries of one page.
 const MAX_PAGE: usize = 1024;
 
@@ -95,30 +100,6 @@ impl Vfs {
     /// fsync(2) of a directory: what was answered before is durable in the engine.
     pub async fn fsyncdir(&self, call: &Call, _ino: Ino, _handle: u64) -> Result<()> {
         self.core.meta.sync(call).await
-    }
-}
-
-/// The last page of a listing, for a caller that had no room for all of it.
-#[derive(Debug)]
-pub(crate) struct Page {
-    items: Vec<DirItem>,
-    /// The directory ends with it.
-    end: bool,
-    asked: Asked,
-    at: Instant,
-}
-
-impl Page {
-    /// The rest of the page, if `cookie` goes on within it. From the start, a listing
-    /// is always asked for anew.
-    fn rest(&self, cookie: u64, plus: bool) -> Option<&[DirItem]> {
-        let at = self.items.iter().position(|item| item.next == cookie)?;
-        let rest = &self.items[at + 1..];
-        let answers = match rest.first() {
-            Some(first) => !plus || first.entry.is_some(),
-            None => self.end,
-        };
-        (cookie >= BEHIND_DOTS && answers).then_some(rest)
     }
 }
 

@@ -4,7 +4,7 @@ use carafe_meta::{Call, NewNode, RenameFlags};
 use carafe_types::{Attr, Error, FileType, Ino, Result};
 
 use super::access::{SEARCH, WRITE};
-use crate::{Entry, Vfs, internal, vfs::Core};
+use crate::{Entry, Vfs, internal, shared::Core};
 
 const MAX_NAME: usize = 255;
 const MAX_TARGET: usize = 4096;

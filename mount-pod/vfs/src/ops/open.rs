@@ -11,7 +11,7 @@ use carafe_types::{Attr, Error, FileType, Ino, Result};
 
 use crate::{
     Created, OpenFlags, Opened, Vfs, file::File, handle::Kind, reader::ahead::Ahead, recent::Asked,
-    vfs::Core,
+    shared::Core,
 };
 
 impl Vfs {

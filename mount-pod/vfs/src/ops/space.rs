@@ -6,7 +6,7 @@ use carafe_meta::{Call, Fallocate};
 use carafe_types::{CHUNK_SIZE, ChunkSpan, Error, Ino, Result, chunk_spans, overlay};
 
 use super::data::writable;
-use crate::{Vfs, Whence, file::File, vfs::Core};
+use crate::{Vfs, Whence, file::File, shared::Core};
 
 impl Vfs {
     /// fallocate(2), in order with writes: what is dirty is flushed first.

@@ -4,7 +4,7 @@ use carafe_meta::{Call, XattrMode};
 use carafe_types::{Acl, AclKind, Error, Ino, Result};
 
 use super::access::{READ, WRITE};
-use crate::{Vfs, vfs::Core};
+use crate::{Vfs, shared::Core};
 
 const MAX_NAME: usize = 255;
 const MAX_VALUE: usize = 64 << 10;

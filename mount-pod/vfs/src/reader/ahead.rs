@@ -1,13 +1,10 @@
 //! Read-ahead of one handle: a **window** that doubles while reads are sequential,
 //! and closes when they jump or the handle does.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range};
 
 use carafe_chunk::{Access, Prefetch};
-use carafe_types::{Result, chunk_spans, overlay};
 use parking_lot::Mutex;
-
-use crate::{file::File, vfs::Core};
 
 /// Requests of one sequential reader overtake each other by this much.
 const SLACK: u64 = 4 << 20;
@@ -67,16 +64,16 @@ impl State {
 }
 
 impl Ahead {
-    /// A read begins: how it accesses the file, and what should come next.
+    /// A read begins: how it accesses the file, and what should come next. A window has
+    /// so many bytes at first, and so many at most.
     pub(crate) fn read(
         &self,
-        core: &Core,
+        (first, most): (u64, u64),
         offset: u64,
         len: u64,
     ) -> (Access, Option<(u64, Range<u64>)>) {
         let mut state = self.state.lock();
-        let first = u64::from(core.config.block_size);
-        let range = state.next_range(offset, len, first, core.config.max_readahead);
+        let range = state.next_range(offset, len, first, most);
         let access = if state.window > 0 {
             Access::Sequential
         } else {
@@ -92,57 +89,12 @@ impl Ahead {
         state.under_way.clear();
     }
 
-    fn keep(&self, turn: u64, end: u64, prefetch: Prefetch) {
+    /// Holds on to what is on its way, unless the reader has jumped.
+    pub(super) fn keep(&self, turn: u64, end: u64, prefetch: Prefetch) {
         let mut state = self.state.lock();
         if state.turn == turn {
             state.under_way.push_back((end, prefetch));
         }
-    }
-}
-
-impl Core {
-    /// Brings a range into the cache, for as long as the reader does not jump.
-    pub(crate) async fn read_ahead(
-        self: Arc<Self>,
-        file: Arc<File>,
-        ahead: Arc<Ahead>,
-        turn: u64,
-        range: Range<u64>,
-    ) {
-        if let Err(error) = self.prefetch(&file, &ahead, turn, range).await {
-            tracing::debug!(ino = %file.ino, %error, "no read-ahead");
-        }
-    }
-
-    async fn prefetch(
-        &self,
-        file: &File,
-        ahead: &Ahead,
-        turn: u64,
-        range: Range<u64>,
-    ) -> Result<()> {
-        let committed = file
-            .state
-            .lock()
-            .attr
-            .as_ref()
-            .map_or(0, |attr| attr.length);
-        let end = range.end.min(committed);
-        for span in chunk_spans(range.start, end.saturating_sub(range.start)) {
-            let list = self.list(file, span.index).await?;
-            for segment in overlay(&list, span.pos, span.len)
-                .iter()
-                .filter(|segment| !segment.id.is_hole())
-            {
-                let end =
-                    span.file_offset() - u64::from(span.pos) + u64::from(segment.pos + segment.len);
-                let prefetch =
-                    self.blocks
-                        .prefetch(segment.id, segment.size, segment.off, segment.len);
-                ahead.keep(turn, end, prefetch);
-            }
-        }
-        Ok(())
     }
 }
 

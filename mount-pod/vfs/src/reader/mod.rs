@@ -7,6 +7,7 @@
 //! while bytes come from the store.
 
 pub(crate) mod ahead;
+mod fetch;
 pub(crate) mod neighbours;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use futures_util::future::try_join_all;
 
 use crate::{
     file::{File, log::Part},
-    vfs::Core,
+    shared::Core,
 };
 
 /// A part of a chunk: dirty, or (`None`) what the committed slices say.

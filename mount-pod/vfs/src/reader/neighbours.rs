@@ -8,17 +8,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use carafe_chunk::Prefetch;
 use carafe_meta::DirEntry;
-use carafe_types::{FileType, Ino, overlay};
-use futures_util::future::join_all;
+use carafe_types::{FileType, Ino};
 use parking_lot::Mutex;
-
-use crate::{file::File, vfs::Core};
 
 /// Rows that are kept.
 const ROWS: usize = 4;
@@ -49,7 +45,7 @@ struct Rows {
 }
 
 /// A file with its length.
-type Small = (Ino, u64);
+pub(super) type Small = (Ino, u64);
 
 /// The files of one directory, and how far they are read.
 #[derive(Debug, Default)]
@@ -122,7 +118,7 @@ impl Neighbours {
 
     /// A file of a directory is opened for reading: those that are to be fetched now,
     /// with their places.
-    fn opened(&self, dir: Ino, ino: Ino) -> Vec<(usize, Small)> {
+    pub(super) fn opened(&self, dir: Ino, ino: Ino) -> Vec<(usize, Small)> {
         let mut inner = self.inner.lock();
         let Some(row) = inner.rows.iter_mut().find(|row| row.dir == dir) else {
             return Vec::new();
@@ -135,43 +131,13 @@ impl Neighbours {
         files
     }
 
-    fn keep(&self, dir: Ino, place: usize, prefetch: Prefetch) {
+    /// Holds on to what is on its way.
+    pub(super) fn keep(&self, dir: Ino, place: usize, prefetch: Prefetch) {
         let mut inner = self.inner.lock();
         let row = inner.rows.iter_mut().find(|row| row.dir == dir);
         // One that the reader has passed or jumped away from is of no more use.
         if let Some(row) = row.filter(|row| (row.next..row.until).contains(&place)) {
             row.under_way.push_back((place, prefetch));
-        }
-    }
-}
-
-impl Core {
-    /// A file was opened for reading: begins to fetch what follows it, if its reader
-    /// seems to be on the way there.
-    pub(crate) fn look_ahead(self: &Arc<Self>, file: &File) {
-        let dir = file.state.lock().attr.as_ref().map(|attr| attr.parent);
-        let files = dir.map(|dir| (dir, self.neighbours.opened(dir, file.ino)));
-        if let Some((dir, files)) = files.filter(|(_, files)| !files.is_empty()) {
-            tokio::spawn(Arc::clone(self).fetch_files(dir, files));
-        }
-    }
-
-    async fn fetch_files(self: Arc<Self>, dir: Ino, files: Vec<(usize, Small)>) {
-        let call = self.own_call();
-        let lists = files
-            .iter()
-            .map(|(_, (ino, _))| self.meta.read_chunk(&call, *ino, 0));
-        let lists = join_all(lists).await;
-        for ((place, (_, length)), list) in files.into_iter().zip(lists) {
-            // Who reads the file asks again, and hears what is wrong.
-            let Ok(list) = list else { continue };
-            let segments = overlay(&list, 0, length as u32);
-            for segment in segments.iter().filter(|segment| !segment.id.is_hole()) {
-                let prefetch =
-                    self.blocks
-                        .prefetch(segment.id, segment.size, segment.off, segment.len);
-                self.neighbours.keep(dir, place, prefetch);
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use carafe_meta::{Call, SetAttr};
 use carafe_types::{Attr, Result};
 use tokio::time::Instant;
 
-use crate::{file::File, vfs::Core, writer::flush::wait};
+use crate::{file::File, shared::Core, writer::flush::wait};
 
 /// While it lives, nothing of the file is committed.
 pub(crate) struct Hold {

@@ -9,13 +9,11 @@ use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, time::Duratio
 
 use carafe_meta::{Call, OpKey, SliceCommit};
 use carafe_types::{Attr, Error, Ino, Result};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     file::{File, queue::Garbage},
-    vfs::Core,
+    shared::Core,
 };
 
 /// The slot of the idempotency key that commits use: no request has it.
@@ -24,32 +22,16 @@ const SLOT: u32 = u32::MAX;
 const MAX_RECORDS: usize = 1000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The files that have, or may have, something to commit.
-#[derive(Debug, Default)]
-pub(crate) struct Commits {
-    waiting: Mutex<HashMap<Ino, Arc<File>>>,
-    wake: Notify,
-}
-
 /// One transaction.
 struct Batch {
     files: Vec<Arc<File>>,
     commits: Vec<SliceCommit>,
 }
 
-impl Commits {
-    /// Has the committer look at a file.
-    pub(crate) fn enqueue(&self, file: &Arc<File>) {
-        // An older life of the inode may still stand there; it is clean.
-        self.waiting.lock().insert(file.ino, Arc::clone(file));
-        self.wake.notify_one();
-    }
-}
-
 /// The committer.
 pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
     while stop
-        .run_until_cancelled(core.commits.wake.notified())
+        .run_until_cancelled(core.commits.woken())
         .await
         .is_some()
     {
@@ -63,14 +45,11 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
 
 impl Core {
     fn next_batch(&self) -> Option<Batch> {
-        let waiting: Vec<_> = std::mem::take(&mut *self.commits.waiting.lock())
-            .into_values()
-            .collect();
         let mut batch = Batch {
             files: Vec::new(),
             commits: Vec::new(),
         };
-        for file in waiting {
+        for file in self.commits.take_all() {
             if batch.commits.len() >= MAX_RECORDS {
                 self.commits.enqueue(&file);
             } else if take_ready(&file, &mut batch.commits) {
@@ -108,8 +87,7 @@ impl Core {
     /// flushes one must not wait as long as the engine is away.
     fn report(&self, batch: &Batch, error: &Error) {
         tracing::warn!(%error, files = batch.files.len(), "a commit failed and will be tried again");
-        let waiting: Vec<_> = self.commits.waiting.lock().values().cloned().collect();
-        for file in batch.files.iter().chain(&waiting) {
+        for file in batch.files.iter().chain(&self.commits.waiting()) {
             file.state.lock().fail(error.clone());
             file.changed.notify_waiters();
         }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{file::File, vfs::Core};
+use crate::{file::File, shared::Core};
 
 /// How often the flusher looks.
 const TICK: Duration = Duration::from_millis(250);

@@ -13,6 +13,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod commit;
+pub(crate) mod commits;
 pub(crate) mod flush;
 pub(crate) mod put;
 pub(crate) mod upload;

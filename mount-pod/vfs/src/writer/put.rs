@@ -12,7 +12,7 @@ use crate::{
         log::{Need, Place, Upload},
         queue::Put,
     },
-    vfs::Core,
+    shared::Core,
 };
 
 /// A write under way.

@@ -6,7 +6,7 @@ use carafe_types::SliceId;
 
 use crate::{
     file::{File, log::Upload, queue::Garbage},
-    vfs::Core,
+    shared::Core,
 };
 
 impl Core {
