@@ -69,8 +69,12 @@ fn theirs(pair: Pair) -> Volume {
 
 fn round(pair: Pair, mut volume: Volume, time: Duration) {
     trees::each_reads_the_others(pair, &mut volume);
-    volume.mount(&["-o", "enable-xattr"]);
-    // The other client's changes must be seen at once.
+    // The other client's changes must be seen at once. With the default of both, 1 s, what
+    // either appends may lie on what the other has appended since.
+    volume.mount(&[
+        "-o",
+        "enable-xattr,attr-cache=0,entry-cache=0,dir-entry-cache=0",
+    ]);
     let uncached = ["--attr-cache=0", "--entry-cache=0", "--dir-entry-cache=0"];
     let theirs = PeerMount::with(&volume, &[&["--enable-xattr"][..], &uncached].concat());
     each_sees_the_others_work(&volume, &theirs);
