@@ -78,7 +78,7 @@ fn round(pair: Pair, mut volume: Volume, time: Duration) {
     let uncached = ["--attr-cache=0", "--entry-cache=0", "--dir-entry-cache=0"];
     let theirs = PeerMount::with(&volume, &[&["--enable-xattr"][..], &uncached].concat());
     each_sees_the_others_work(&volume, &theirs);
-    load::both_at_once(&volume, &theirs, time);
+    load::both_at_once(pair, &volume, &theirs, time);
     drop(theirs);
     volume.unmount();
     all_is_clean(&volume);
