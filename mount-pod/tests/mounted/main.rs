@@ -10,6 +10,7 @@ mod administration;
 mod durability;
 mod faults;
 mod fixture;
+mod interop;
 mod large;
 mod load;
 mod options;

@@ -54,6 +54,10 @@ impl Drop for PeerMount {
         let _ = std::process::Command::new("umount")
             .args(["-l", &self.0])
             .output();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(format!("{}.log", self.0));
+            eprintln!("{}", log.unwrap_or_default());
+        }
     }
 }
 
