@@ -446,12 +446,16 @@ fn the_virtual_files_say_what_the_mount_does() {
         text += std::str::from_utf8(&part[..len]).unwrap();
     }
     drop(log);
+    assert!(
+        !text.contains("read ("),
+        "it hears nothing of itself: {text}"
+    );
     let stats = fs::read_to_string(volume.path(".stats")).unwrap();
     let figure = |name: &str| -> f64 {
         let line = stats.lines().find_map(|line| line.strip_prefix(name));
         let value = line.unwrap_or_else(|| panic!("{name} in {stats}"));
         value.trim().parse().unwrap()
     };
-    assert!(figure("juicefs_fuse_ops_durations_histogram_seconds_total") > 3.0);
+    assert!(figure("juicefs_fuse_ops_durations_histogram_seconds_total") > 1.0);
     assert!(figure("juicefs_memory") > 1e6, "{stats}");
 }

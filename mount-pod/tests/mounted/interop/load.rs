@@ -45,7 +45,7 @@ pub(super) fn both_at_once(pair: Pair, volume: &Volume, theirs: &PeerMount, time
     }
     fs::write(format!("{}/log", mounts[0]), "").unwrap();
     // On these, `juicefs` 1.3.1 answers EIO to a rename whose source another client removes,
-    // and miscounts links and statistics, also where all clients are its own.
+    // and miscounts statistics, also where all clients are its own.
     let apart = matches!(pair, Pair::PostgresFile | Pair::MariaDbFile);
     let (until, done) = (Instant::now() + time, Done::default());
     std::thread::scope(|scope| {

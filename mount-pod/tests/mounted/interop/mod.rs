@@ -16,26 +16,31 @@ use crate::{
 };
 
 #[test]
+#[ignore = "of `make test-full`"]
 fn both_clients_agree_on_sqlite() {
     agree(Pair::SqliteFile);
 }
 
 #[test]
+#[ignore = "of `make test-full`"]
 fn both_clients_agree_on_redis() {
     agree(Pair::RedisS3);
 }
 
 #[test]
+#[ignore = "of `make test-full`"]
 fn both_clients_agree_on_postgres() {
     agree(Pair::PostgresFile);
 }
 
 #[test]
+#[ignore = "of `make test-full`"]
 fn both_clients_agree_on_mariadb() {
     agree(Pair::MariaDbFile);
 }
 
 #[test]
+#[ignore = "of `make test-full`"]
 fn both_clients_agree_on_etcd() {
     agree(Pair::EtcdFile);
 }
