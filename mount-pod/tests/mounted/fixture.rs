@@ -397,7 +397,10 @@ impl Volume {
         ended(&worker);
         let target = self.mounts.remove(0);
         if with_supervisor {
-            run("umount", &["-l", &target]);
+            // Between the two deaths it may have done so itself.
+            shell(&format!(
+                "umount -l '{target}' || ! mountpoint -q '{target}'"
+            ));
         }
     }
 
