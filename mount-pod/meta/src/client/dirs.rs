@@ -64,12 +64,7 @@ impl Dirs {
             return;
         }
         let mut state = self.state.lock();
-        state.make_room();
-        let floor = state.floor;
-        let dir = state.dirs.entry(ino).or_insert(Dir {
-            ended: floor,
-            ..Dir::default()
-        });
+        let dir = state.dir(ino);
         if dir.under_way == 0 && dir.ended <= asked.0 {
             dir.attr = Some((attr.clone(), at));
         }
@@ -86,13 +81,8 @@ impl Dirs {
     /// A change in these directories begins.
     pub(super) fn change(&self, dirs: &[Ino]) -> Change<'_> {
         let mut state = self.state.lock();
-        let floor = state.floor;
         for ino in dirs {
-            let dir = state.dirs.entry(*ino).or_insert(Dir {
-                ended: floor,
-                ..Dir::default()
-            });
-            dir.under_way += 1;
+            state.dir(*ino).under_way += 1;
         }
         Change {
             known: self,
@@ -153,11 +143,18 @@ impl State {
         }
     }
 
-    fn make_room(&mut self) {
+    /// A directory; of one that is not here nothing is known. Whoever needs one makes
+    /// room for it, so that changes alone fill it no more than answers do.
+    fn dir(&mut self, ino: Ino) -> &mut Dir {
         if self.dirs.len() >= MOST {
             self.floor = self.ended;
             self.dirs.retain(|_, dir| dir.under_way > 0);
         }
+        let ended = self.floor;
+        self.dirs.entry(ino).or_insert(Dir {
+            ended,
+            ..Dir::default()
+        })
     }
 }
 
@@ -306,6 +303,10 @@ mod tests {
             dirs.told(Ino(1000 + number), &attr(2), dirs.asked());
         }
         assert!(dirs.state.lock().dirs.len() <= MOST);
+        for number in 0..2 * MOST as u64 {
+            dirs.change(&[Ino(1000 + number)]).done();
+        }
+        assert!(dirs.state.lock().dirs.len() <= MOST, "by changes alone");
         dirs.told(DIR, &attr(50), before);
         assert_eq!(links(&dirs), None, "its change was forgotten, not undone");
     }
